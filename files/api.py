@@ -1,0 +1,78 @@
+"""The JSON endpoints: each reads, calls `files.uploads` and answers. What they refuse is in `files.errors`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+
+from . import errors, limits, uploads
+from .documents import File
+from .forms import KeyForm, SignForm, checked, read_json
+
+Endpoint = Callable[[HttpRequest, str], HttpResponse]
+
+
+def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
+    """A POST of a signed-in user. `view` gets the request and the owner id.
+
+    Exempt from the middleware's CSRF check and protected within, so that a session that ended is told so (401) instead of
+    being taken for a forgery (403).
+    """
+
+    @csrf_protect
+    def protected(request: HttpRequest) -> HttpResponse:
+        return view(request, str(request.user.pk))
+
+    @csrf_exempt
+    @wraps(view)
+    def wrapper(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            answer = errors.answer(request, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Send this as a POST.")
+            answer.headers["Allow"] = "POST"
+            return answer
+        if not request.user.is_authenticated:
+            raise errors.SignedOut
+        return protected(request)
+
+    return wrapper
+
+
+@endpoint
+def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
+    window = limits.spend_signing(owner_id)
+    wish = checked(SignForm(read_json(request)))
+    signed = uploads.sign(owner_id, filename=wish["filename"], content_type=wish["contentType"], size=wish["size"])
+    body = {
+        "url": signed.put.url,
+        "key": signed.key,
+        "method": signed.put.method,
+        "headers": signed.put.headers,
+        "expiresAt": signed.expires_at.isoformat().replace("+00:00", "Z"),
+    }
+    return JsonResponse(body, headers={**window.headers(), "Cache-Control": "no-store"})
+
+
+@endpoint
+def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
+    file = uploads.confirm(owner_id, checked(KeyForm(read_json(request)))["key"])
+    return JsonResponse({"ok": True, "file": describe(file)})
+
+
+@endpoint
+def cancel(request: HttpRequest, owner_id: str) -> HttpResponse:
+    uploads.cancel(owner_id, checked(KeyForm(read_json(request)))["key"])
+    return JsonResponse({"ok": True})
+
+
+def describe(file: File) -> dict[str, object]:
+    return {
+        "key": file.key,
+        "name": file.name,
+        "contentType": file.content_type,
+        "size": file.size,
+        "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at else None,
+    }

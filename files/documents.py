@@ -1,0 +1,116 @@
+"""What is known about each file. The bucket keeps the bytes, under the same key."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple, Self
+
+from mongoengine import DateTimeField, Document, LongField, QuerySet, StringField
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    READY = "ready"
+    DELETING = "deleting"
+
+
+class Cursor(NamedTuple):
+    """Where a page of the list ends: the last file's place in the order, which is (ready_at, key), newest first."""
+
+    ready_at: datetime
+    key: str
+
+    def encode(self) -> str:
+        place = json.dumps([int(self.ready_at.timestamp() * 1000), self.key])
+        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
+
+    @classmethod
+    def decode(cls, text: str) -> Self:
+        """Read what `encode` wrote. Raises ValueError for anything else."""
+        try:
+            millis, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if type(millis) is not int or type(key) is not str:
+                raise ValueError("a cursor is a number and a key")
+            key.encode()  # a lone surrogate is valid JSON and no valid key
+            return cls(datetime.fromtimestamp(millis / 1000, UTC), key)
+        except (binascii.Error, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+            raise ValueError("not a cursor") from error
+
+
+class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
+    def owned_by(self, owner_id: str) -> Self:
+        return self.filter(owner_id=owner_id)  # type: ignore[no-any-return]
+
+    def pending(self) -> Self:
+        return self.filter(status=Status.PENDING)  # type: ignore[no-any-return]
+
+    def ready(self) -> Self:
+        return self.filter(status=Status.READY)  # type: ignore[no-any-return]
+
+    def deleting(self) -> Self:
+        return self.filter(status=Status.DELETING)  # type: ignore[no-any-return]
+
+    def keyed(self, keys: Iterable[str]) -> Self:
+        return self.filter(key__in=list(keys))  # type: ignore[no-any-return]
+
+    def created_before(self, moment: datetime) -> Self:
+        return self.filter(created_at__lt=moment)  # type: ignore[no-any-return]
+
+    def oldest_first(self, after: File | None = None) -> Self:
+        """Order by (created_at, key), starting behind `after`."""
+        files = self.order_by("created_at", "key")
+        if after is None:
+            return files  # type: ignore[no-any-return]
+        later = {"$or": [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.key}}]}
+        return files.filter(__raw__={"created_at": {"$gte": after.created_at}, **later})  # type: ignore[no-any-return]
+
+    def newest_first(self, after: Cursor | None = None) -> Self:
+        """Order by (ready_at, key), starting behind `after`. The first condition alone bounds the index scan."""
+        files = self.order_by("-ready_at", "-key")
+        if after is None:
+            return files  # type: ignore[no-any-return]
+        earlier = {"$or": [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]}
+        return files.filter(__raw__={"ready_at": {"$lte": after.ready_at}, **earlier})  # type: ignore[no-any-return]
+
+
+class File(Document):  # type: ignore[misc]  # mongoengine has no types
+    """One upload. Only `files.uploads` changes its status, and only by compare-and-set.
+
+    `name` is what the owner called it; `key` is where the bucket has it, made by us. `size` is in bytes and, like
+    `content_type`, what the upload URL was signed for. Times are UTC.
+    """
+
+    key: str = StringField(primary_key=True, max_length=1024)
+    owner_id: str = StringField(required=True)
+    name: str = StringField(required=True, max_length=256)
+    content_type: str = StringField(required=True, max_length=255)
+    size: int = LongField(required=True, min_value=1)
+    status: Status = StringField(required=True, choices=[status.value for status in Status], default=Status.PENDING)
+    created_at: datetime = DateTimeField(required=True)
+    ready_at: datetime | None = DateTimeField()
+    etag: str | None = StringField()
+
+    meta = {
+        "collection": "files",
+        "queryset_class": FileQuerySet,
+        "auto_create_index": False,  # `manage.py ensure_indexes` does, so that no request ever waits for one
+        "index_cls": False,
+        "indexes": [
+            ("owner_id", "status", "-ready_at", "-key"),  # an owner's list
+            ("status", "created_at", "key"),  # the sweep
+            ("-created_at",),  # the admin's list
+        ],
+    }
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def place(self) -> Cursor:
+        assert self.ready_at is not None, "only ready files are listed"
+        return Cursor(self.ready_at, self.key)

@@ -1,0 +1,123 @@
+"""What was typed or posted, checked. Knows no database."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.template.defaultfilters import filesizeformat
+
+from . import names
+
+MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
+
+
+class Invalid(Exception):
+    """The request is at fault: `fields` has a sentence for each field, `status` and `code` say what kind of fault."""
+
+    KINDS = {"too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "type_not_allowed": HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+
+    def __init__(self, message: str, code: str = "invalid", fields: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.fields = fields
+        self.status = self.KINDS.get(code, HTTPStatus.BAD_REQUEST)
+
+    @classmethod
+    def of(cls, form: forms.Form) -> Invalid:
+        """A field that cannot be understood outweighs one that is too large, and that one of a type not allowed."""
+        errors = [(field, error) for field, found in form.errors.as_data().items() for error in found]
+        field, first = min(errors, key=lambda item: list(cls.KINDS).index(item[1].code) if item[1].code in cls.KINDS else -1)
+        code = first.code if first.code in cls.KINDS else "invalid"
+        return cls(first.messages[0], code or "invalid", {name: error.messages[0] for name, error in reversed(errors)})
+
+
+class Text(forms.CharField):
+    """A JSON string. CharField itself would take a number or a list and write it out."""
+
+    def to_python(self, value: Any) -> str:
+        if value is not None and not isinstance(value, str):
+            raise ValidationError("Write this as a string.", code="wrong_type")
+        return super().to_python(value) or ""
+
+
+class Whole(forms.IntegerField):
+    """A JSON integer: not "12", 12.0 or true."""
+
+    def to_python(self, value: Any) -> int | None:
+        if value is not None and type(value) is not int:
+            raise ValidationError("Write this as a whole number.", code="wrong_type")
+        return value
+
+
+class SignForm(forms.Form):
+    filename = Text(strip=False, error_messages={"required": "The file needs a name."})
+    contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
+    size = Whole(error_messages={"required": "Say how many bytes the file has."})
+
+    # The name is shown before the type, and the type is guessed from it where the browser knew none.
+
+    def clean_filename(self) -> str:
+        return _clean(names.clean_filename, self.cleaned_data["filename"])
+
+    def clean_contentType(self) -> str:  # noqa: N802
+        content_type = _clean(names.clean_content_type, self.cleaned_data["contentType"], self.cleaned_data.get("filename", ""))
+        if not _allowed(content_type):
+            allowed = ", ".join(settings.ALLOWED_CONTENT_TYPES)
+            raise ValidationError(f"Files of type {content_type} are not accepted here, only {allowed}.", "type_not_allowed")
+        return content_type
+
+    def clean_size(self) -> int:
+        size: int = self.cleaned_data["size"]
+        if size < 1:
+            raise ValidationError("The file is empty. Choose one with something in it.", code="empty")
+        if size > settings.MAX_UPLOAD_SIZE:
+            limit = filesizeformat(settings.MAX_UPLOAD_SIZE)
+            raise ValidationError(
+                f"The file has {filesizeformat(size)}; {limit} is the most. Choose a smaller one.", "too_large"
+            )
+        return size
+
+
+class KeyForm(forms.Form):
+    """A key as a string. Whether it is anybody's is for `files.uploads` to say."""
+
+    key = Text(strip=False, max_length=1024, error_messages={"required": "Say which upload: key is missing."})
+
+
+def read_json(request: HttpRequest) -> dict[str, Any]:
+    """The request's body as a JSON object. Raises Invalid for anything else."""
+    if int(request.headers.get("Content-Length") or 0) > MAX_BODY:
+        raise Invalid(f"The request has more than {filesizeformat(MAX_BODY)}. Send a JSON object with the fields alone.")
+    try:
+        # RecursionError: 16 KiB of "[" are enough for one.
+        data = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise Invalid("The request is not JSON. Send a JSON object.") from error
+    if not isinstance(data, dict):
+        raise Invalid("The request is not a JSON object. Send one, like {…}.")
+    return data
+
+
+def checked(form: forms.Form) -> dict[str, Any]:
+    """What the form cleaned. Raises Invalid."""
+    if not form.is_valid():
+        raise Invalid.of(form)
+    return form.cleaned_data
+
+
+def _clean(clean: Any, *values: str) -> str:
+    try:
+        return clean(*values)  # type: ignore[no-any-return]
+    except ValueError as error:
+        raise ValidationError(str(error), code="invalid") from error
+
+
+def _allowed(content_type: str) -> bool:
+    family = content_type.split("/")[0]
+    return any(allowed in ("*/*", f"{family}/*", content_type) for allowed in settings.ALLOWED_CONTENT_TYPES)

@@ -1,0 +1,136 @@
+"""How often somebody may ask: signings of a user, and anonymous requests of an address."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django_ratelimit.core import get_usage
+from limits import RateLimitItemPerMinute
+from limits.errors import StorageError
+from limits.storage import RedisStorage
+from limits.strategies import MovingWindowRateLimiter
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+Unreachable = (StorageError, RedisError)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a user stands: `limit` signings in any 60 s, of which `remaining`; the next frees up in `reset` seconds."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+    def headers(self) -> dict[str, str]:
+        """The fields of https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/ (draft 10)."""
+        return {
+            "RateLimit-Policy": f'"sign";q={self.limit};w=60',
+            "RateLimit": f'"sign";r={self.remaining};t={self.reset}',
+        }
+
+
+class TooMany(Exception):
+    """Asked too often; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, retry_after: int, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.headers = {"Retry-After": str(retry_after), **(headers or {})}
+
+
+@cache
+def _limiter() -> MovingWindowRateLimiter:
+    storage = RedisStorage(settings.REDIS_URL, key_prefix="uploadkit:sign", wrap_exceptions=True, **settings.REDIS_OPTIONS)
+    return MovingWindowRateLimiter(storage)
+
+
+def spend_signing(owner_id: str) -> Window:
+    """Take one signing from the user's window. Raises TooMany, and `limits.errors.StorageError` when Redis is down.
+
+    A moving window: never more than the limit in any 60 s. A fixed one lets twice as many through across its boundary.
+    """
+    limiter, item = _limiter(), RateLimitItemPerMinute(settings.SIGNINGS_PER_MINUTE)
+    passed = limiter.hit(item, owner_id)
+    stats = limiter.get_window_stats(item, owner_id)
+    # Rounded up: whoever waits exactly as long as we say must find the door open.
+    window = Window(item.amount, stats.remaining if passed else 0, max(1, math.ceil(stats.reset_time - time.time())))
+    if not passed:
+        raise TooMany(
+            f"You can start {window.limit} uploads a minute. Try again in {window.reset} s.", window.reset, window.headers()
+        )
+    return window
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def client_address(request: HttpRequest) -> str:
+    """The address that the outermost trusted proxy saw, or the peer's where there is none (TRUSTED_PROXY_COUNT).
+
+    What stands further left in X-Forwarded-For is whatever the client wrote there.
+    """
+    if settings.TRUSTED_PROXY_COUNT:
+        hops = request.headers.get("X-Forwarded-For", "").split(",")
+        hop = hops[-settings.TRUSTED_PROXY_COUNT :][0].strip()
+        if is_address(hop):
+            return hop
+    return request.META.get("REMOTE_ADDR") or "0.0.0.0"
+
+
+def spend_address(request: HttpRequest, group: str, rate: str) -> None:
+    """Count this request against its address. Raises TooMany, and redis.exceptions.RedisError when Redis is down."""
+    usage = get_usage(request, group=group, key="ip", rate=rate, increment=True)
+    if usage and usage["should_limit"]:
+        raise TooMany(f"Too many requests from your address. Try again in {usage['time_left']} s.", max(1, usage["time_left"]))
+
+
+class AddressLimitMiddleware:
+    """Bound what an address can ask without a session, and how often it can try to sign in.
+
+    With Redis down the doors stay open, so that pages which do not need Redis go on working; all but the one that
+    takes a password, since nothing else stands between it and a guesser.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        from .errors import refusal
+
+        match = request.resolver_match
+        signing_in = match is not None and (match.route.startswith("accounts/") or match.view_name == "admin:login")
+        anonymous = settings.SESSION_COOKIE_NAME not in request.COOKIES
+        try:
+            if signing_in:
+                spend_address(request, "sign-in", settings.SIGN_IN_RATE)
+            elif anonymous:
+                spend_address(request, "anonymous", settings.ADDRESS_RATE)
+        except TooMany as error:
+            return refusal(request, error)
+        except Unreachable as error:
+            logger.warning("Redis does not answer, so addresses are not limited: %s", error)
+            if match is not None and match.view_name == "admin:login" and request.method == "POST":
+                return refusal(request, error)
+        return None

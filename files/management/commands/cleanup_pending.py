@@ -1,0 +1,65 @@
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from environs.fields import TimeDelta
+from marshmallow import ValidationError
+from pymongo.errors import PyMongoError
+
+from files import storage, uploads
+
+
+class Command(BaseCommand):
+    help = "Remove uploads that were never confirmed, and finish deletions that were cut short."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--older-than", help="like 90s, 15m, 1h or 7d (default: PENDING_MAX_AGE)")
+        parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
+        parser.add_argument("--batch", type=int, default=storage.DELETE_LIMIT, help="keys at a time, 1 to 1000 (default: 1000)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["batch"] <= storage.DELETE_LIMIT:
+            raise CommandError(f"--batch is {options['batch']}: it must be 1 to {storage.DELETE_LIMIT}.")
+        try:
+            swept = uploads.sweep(
+                older_than=age(options["older_than"]),
+                batch=options["batch"],
+                dry_run=options["dry_run"],
+                each=self.list_keys if options["verbosity"] > 1 or options["dry_run"] else lambda keys: None,
+            )
+        except storage.Error as error:
+            raise CommandError(f"The bucket does not answer, so run this again later: {error}") from error
+        except PyMongoError as error:
+            raise CommandError(f"MongoDB does not answer, so run this again later: {error}") from error
+        self.report(swept, dry_run=options["dry_run"])
+
+    def list_keys(self, keys: list[str]) -> None:
+        for key in keys:
+            self.stdout.write(key)
+
+    def report(self, swept: uploads.Sweep, *, dry_run: bool) -> None:
+        if dry_run:
+            self.stdout.write(f"Would give up {swept.expired} uploads that were never confirmed. Nothing was removed.")
+            return
+        self.stdout.write(f"Gave up {swept.expired} uploads that were never confirmed.")
+        self.stdout.write(f"Removed {swept.removed} documents with their objects.")
+        if swept.remembered:
+            self.stdout.write(
+                f"Removed the objects of {swept.remembered} more; their upload URLs may still be good, "
+                "so a later run removes the documents."
+            )
+        for key, reason in swept.refused.items():
+            self.stderr.write(f"The bucket refused to delete {key}: {reason}. A later run tries again.")
+
+
+def age(text: str | None) -> timedelta:
+    if text is None:
+        return settings.PENDING_MAX_AGE  # type: ignore[no-any-return]
+    try:
+        read: timedelta = TimeDelta().deserialize(text)
+    except ValidationError as error:
+        raise CommandError(f"--older-than is {text!r}: write a number and a unit, like 90s, 15m, 1h or 7d.") from error
+    if read < timedelta(0):
+        raise CommandError("--older-than cannot be negative.")
+    return read

@@ -1,0 +1,45 @@
+"""The files' collection as the admin reads it. It is never written through here: `files.uploads` is the only way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from .documents import Status
+
+
+class StoredFile(models.Model):
+    """The same documents as `files.documents.File`; tests/test_admin.py holds the two field by field."""
+
+    key = models.CharField(primary_key=True, db_column="_id", max_length=1024)
+    owner_id = models.CharField("owner", max_length=20)
+    name = models.CharField(max_length=256)
+    content_type = models.CharField("type", max_length=255)
+    size = models.BigIntegerField("size")
+    status = models.CharField(max_length=16, choices=[(status.value, status.value) for status in Status])
+    created_at = models.DateTimeField("signed")
+    ready_at = models.DateTimeField("confirmed", null=True)
+    etag = models.CharField(max_length=128, null=True)  # noqa: DJ001  MongoEngine leaves the field out
+
+    class Meta:
+        managed = False
+        db_table = "files"
+        default_permissions = ("view", "delete")
+        permissions = [("cleanup_storedfile", "Can clean up now")]
+        verbose_name = "file"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MongoRouter:
+    """StoredFile is read from MongoDB; everything else lives in the relational database, and only that has migrations."""
+
+    def db_for_read(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "mongo" if model is StoredFile else None
+
+    db_for_write = db_for_read
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return False if db == "mongo" else None

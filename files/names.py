@@ -1,0 +1,65 @@
+"""What a file may be called, and what the bucket calls it."""
+
+from __future__ import annotations
+
+import mimetypes
+import re
+import secrets
+import unicodedata
+from pathlib import PurePosixPath
+
+from django.utils.text import slugify
+
+MAX_LENGTH = 256  # characters
+KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
+
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
+CONTENT_TYPE = re.compile(rf"({_TOKEN}/{_TOKEN})[ \t]*(;.*)?", re.DOTALL)
+
+# Characters that turn the direction of the text around them (Unicode TR 9): "exe.gpj" behind one reads as "jpg.exe".
+_BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean_filename(raw: str) -> str:
+    """The name to show and to download by: NFC, the last part of a path, nothing that cannot be seen.
+
+    Letters of any script and emoji stay, the joiners inside of emoji too. Raises ValueError, with a sentence for the person
+    who sent it, where nothing is left or too much.
+    """
+    last = re.split(r"[/\\]", unicodedata.normalize("NFC", raw))[-1]
+    name = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in _UNSEEN).strip()
+    if name in ("", ".", ".."):
+        raise ValueError("The file needs a name.")
+    if len(name) > MAX_LENGTH:
+        raise ValueError(f"The name is {len(name)} characters long; {MAX_LENGTH} is the most. Shorten it and try again.")
+    return name
+
+
+# Control characters, lone surrogates, line and paragraph separators, unassigned code points.
+_UNSEEN = {"Cc", "Cs", "Zl", "Zp", "Cn"}
+
+
+def clean_content_type(raw: str, filename: str) -> str:
+    """`type/subtype` in lower case, parameters dropped (RFC 9110 section 8.3.1); guessed from the name where it is empty.
+
+    Browsers send an empty type for many files. The guess is never left to the bucket, which would sniff one.
+    Raises ValueError with a sentence for the person who sent it.
+    """
+    if not raw.strip():
+        return mimetypes.guess_type(filename)[0] or "application/octet-stream"
+    match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
+    if not match:
+        raise ValueError("This is not a content type: write type/subtype, like image/png.")
+    return match[1].lower()
+
+
+def new_key(owner_id: str, filename: str) -> str:
+    """`u/<owner id>/<21 random URL-safe characters>-<safe name>`: 126 random bits, and never the raw filename.
+
+    The safe name is ASCII, since R2 normalises keys (NFC) so that lookalike names would collide:
+    https://developers.cloudflare.com/r2/reference/unicode-interoperability/
+    """
+    path = PurePosixPath(filename)
+    stem = slugify(path.stem)[:60].strip("-") or "file"
+    extension = slugify(path.suffix)[:16]
+    return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"

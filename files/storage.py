@@ -1,0 +1,179 @@
+"""The bucket in a few verbs. Nothing else knows boto3.
+
+"Not there" is the one answer of the bucket that is translated (`head` returns None); whatever else goes wrong escapes as
+botocore's own exception, for `files.errors` to name the bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django.utils.http import content_disposition_header
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
+
+Error = (BotoCoreError, ClientError)
+
+DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
+CORS_RULE_ID = "uploadkit"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the bucket says of an object: size in bytes, type as it was sent, ETag without quotes."""
+
+    size: int
+    content_type: str
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPut:
+    """A presigned URL and the headers that must be sent with it to the letter.
+
+    Content-Length is signed too; every HTTP client sets it by itself from the body, and a browser's script may not.
+    """
+
+    url: str
+    method: str
+    headers: dict[str, str]
+
+
+@cache
+def _client(*, patient: bool = False) -> S3Client:
+    """One client a process, made at first use and so after the fork: it takes 0.1 s to make and is thread-safe.
+
+    A person waits for the impatient one, a sweep for the patient one.
+    """
+    timeouts = {"connect_timeout": 5, "read_timeout": 60} if patient else {"connect_timeout": 1, "read_timeout": 1.5}
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.R2_ENDPOINT_URL,
+        region_name=settings.R2_REGION,
+        aws_access_key_id=settings.R2_ACCESS_KEY_ID,
+        aws_secret_access_key=settings.R2_SECRET_ACCESS_KEY,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            retries={"mode": "standard", "total_max_attempts": 3 if patient else 1},
+            # Newer SDKs add CRC headers by default. On a presigned URL they would have to be sent by the browser, and
+            # S3-compatible stores refuse them: https://developers.cloudflare.com/r2/examples/aws/boto3/
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            max_pool_connections=32,
+            **timeouts,
+        ),
+    )
+
+
+def sign_put(key: str, *, content_type: str, size: int, lives: int) -> SignedPut:
+    """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds.
+
+    A presigned URL can be used until it expires; `If-None-Match: *` makes the bucket refuse the second PUT (412,
+    RFC 9110 section 13.1.2).
+    """
+    url = _client().generate_presigned_url(
+        "put_object",
+        Params={
+            "Bucket": settings.R2_BUCKET,
+            "Key": key,
+            "ContentType": content_type,
+            "ContentLength": size,
+            "IfNoneMatch": "*",
+        },
+        ExpiresIn=lives,
+    )
+    return SignedPut(url, "PUT", {"Content-Type": content_type, "If-None-Match": "*"})
+
+
+def sign_get(key: str, *, filename: str, lives: int) -> str:
+    """Sign a URL that downloads `key` as `filename` (RFC 6266) and never shows it in the browser."""
+    disposition = content_disposition_header(as_attachment=True, filename=filename)
+    return _client().generate_presigned_url(
+        "get_object",
+        Params={"Bucket": settings.R2_BUCKET, "Key": key, "ResponseContentDisposition": disposition or "attachment"},
+        ExpiresIn=lives,
+    )
+
+
+def head(key: str) -> Head | None:
+    """Ask what is stored under `key`; None if nothing is."""
+    try:
+        answer = _client().head_object(Bucket=settings.R2_BUCKET, Key=key)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+    return Head(answer["ContentLength"], answer.get("ContentType", ""), answer["ETag"].strip('"'))
+
+
+def delete(key: str) -> None:
+    """Remove the object. That there is none is no error."""
+    _client().delete_object(Bucket=settings.R2_BUCKET, Key=key)
+
+
+def delete_many(keys: Iterable[str]) -> dict[str, str]:
+    """Remove up to 1,000 objects in one request. Return the keys that the bucket refused, each with its reason."""
+    answer = _client(patient=True).delete_objects(
+        Bucket=settings.R2_BUCKET,
+        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
+    )
+    return {error["Key"]: f"{error.get('Code', '')} {error.get('Message', '')}".strip() for error in answer.get("Errors", [])}
+
+
+def set_up(origins: list[str]) -> bool:
+    """Make the bucket if it is missing and let browsers on `origins` PUT to it. Return whether it was made.
+
+    The rule is merged: rules of others stay. R2 asks for an Admin token for this, which the app itself should not have:
+    https://developers.cloudflare.com/r2/buckets/cors/
+    """
+    client = _client(patient=True)
+    made = not _bucket_exists(client)
+    if made:
+        client.create_bucket(Bucket=settings.R2_BUCKET)
+    client.put_bucket_cors(
+        Bucket=settings.R2_BUCKET,
+        CORSConfiguration={"CORSRules": [*_cors_rules_of_others(client), _cors_rule(origins)]},
+    )
+    return made
+
+
+def _bucket_exists(client: S3Client) -> bool:
+    try:
+        client.head_bucket(Bucket=settings.R2_BUCKET)
+    except ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def _cors_rules_of_others(client: S3Client) -> list[CORSRuleTypeDef]:
+    try:
+        rules = client.get_bucket_cors(Bucket=settings.R2_BUCKET)["CORSRules"]
+    except ClientError as error:
+        if error.response["Error"].get("Code") == "NoSuchCORSConfiguration":
+            return []
+        raise
+    return [rule for rule in rules if rule.get("ID") != CORS_RULE_ID]
+
+
+def _cors_rule(origins: list[str]) -> CORSRuleTypeDef:
+    return {
+        "ID": CORS_RULE_ID,
+        "AllowedOrigins": origins,
+        "AllowedMethods": ["PUT"],
+        "AllowedHeaders": ["content-type", "if-none-match"],
+        "ExposeHeaders": ["ETag"],
+        "MaxAgeSeconds": 3600,
+    }

@@ -1,0 +1,20 @@
+import logging
+
+from celery import shared_task
+from django.conf import settings
+from django.core.management import call_command
+
+from . import uploads
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def cleanup_pending() -> None:
+    swept = uploads.sweep(older_than=settings.PENDING_MAX_AGE)
+    logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, len(swept.refused))
+
+
+@shared_task
+def clear_sessions() -> None:
+    call_command("clearsessions")

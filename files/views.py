@@ -1,0 +1,96 @@
+"""The pages and their fragments. A fragment is what HTMX asks for at the page's own address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.vary import vary_on_headers
+
+from . import uploads
+from .documents import Cursor, File
+from .errors import SignedOut
+from .forms import KeyForm, checked
+
+PAGE_SIZE = 50
+ROWS_AT_ONCE = 100  # upload rows a request
+
+
+def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Give the view the owner id. A stranger goes to sign in; a fragment, which cannot, is told to."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated:
+            return view(request, str(request.user.pk), *args, **kwargs)
+        if request.headers.get("HX-Request"):
+            raise SignedOut
+        return redirect_to_login(request.get_full_path() if request.method == "GET" else "/files/")
+
+    return never_cache(wrapper)
+
+
+@require_GET
+@signed_in
+@vary_on_headers("HX-Request")
+def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """The owner's ready files, newest first, a page at a time from behind `after`."""
+    try:
+        after = Cursor.decode(request.GET["after"]) if request.GET.get("after") else None
+    except ValueError as error:
+        raise BadRequest("The address has no page of your files.") from error
+    # One more than the page shows whether there is a next.
+    files = list(File.objects.owned_by(owner_id).ready().newest_first(after).limit(PAGE_SIZE + 1))
+    context = {
+        "files": files[:PAGE_SIZE],
+        "more": files[PAGE_SIZE - 1].place.encode() if len(files) > PAGE_SIZE else None,
+        "later_page": after is not None,
+        "max_size": settings.MAX_UPLOAD_SIZE,
+    }
+    return render(request, "files/_rows.html" if request.headers.get("HX-Request") else "files/list.html", context)
+
+
+@require_POST
+@signed_in
+def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """A row for each file that was chosen, in the order they came. Nothing is signed before its turn."""
+    rows = [
+        {"id": id, "name": name, "size": int(size) if size.isdecimal() and len(size) < 20 else 0}
+        for id, name, size in zip(
+            *(request.POST.getlist(field)[:ROWS_AT_ONCE] for field in ("id", "name", "size")), strict=False
+        )
+    ]
+    return render(request, "files/_uploads.html", {"rows": rows})
+
+
+@require_POST
+@signed_in
+def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """What an upload's row turns into once the bucket has the file."""
+    file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
+    return render(request, "files/_row.html", {"file": file})
+
+
+@require_GET
+@signed_in
+def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    file = uploads.fetch(owner_id, key, uploads.Status.READY)
+    return redirect(uploads.download_url(file))
+
+
+@require_http_methods(["GET", "POST"])
+@signed_in
+def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Ask on GET, delete on POST; HTMX has asked already and wants the row gone, which an empty answer does."""
+    if request.method == "GET":
+        return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, uploads.Status.READY)})
+    uploads.delete(owner_id, key)
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")

@@ -1,0 +1,79 @@
+"""Who comes in, and how: GitHub through allauth, and on a laptop without a GitHub app by name alone."""
+
+from __future__ import annotations
+
+import getpass
+import re
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.socialaccount.adapter import get_adapter
+from allauth.socialaccount.helpers import complete_social_login
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST, require_safe
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth's own types are not complete
+    def add_message(self, *args: object, **kwargs: object) -> None:
+        """Say nothing: that one is signed in shows on the page."""
+
+
+@require_safe
+def landing(request: HttpRequest) -> HttpResponse:
+    """What this is, at one glance. Asks no database, so that it stands when they are down."""
+    return render(request, "landing.html")
+
+
+@require_GET
+@never_cache
+def sign_in(request: HttpRequest) -> HttpResponse:
+    following = local_path(request, request.GET.get("next", ""))
+    if request.user.is_authenticated:
+        return redirect(following or settings.LOGIN_REDIRECT_URL)
+    return render(request, "login.html", {"next": following, "github": github_is_set_up(), "laptop_user": laptop_user()})
+
+
+@require_POST
+def laptop_sign_in(request: HttpRequest) -> HttpResponse:
+    """Sign in by name alone, through allauth's dummy provider. Exists only where LAPTOP_SIGN_IN is on."""
+    if not settings.LAPTOP_SIGN_IN:
+        raise Http404
+    name = request.POST.get("name") or laptop_user()
+    if not re.fullmatch(r"[\w.@+-]{1,64}", name):
+        return render(
+            request,
+            "login.html",
+            {"error": "A name has letters, digits and . @ + - _ only.", "laptop_user": laptop_user()},
+            status=400,
+        )
+    provider = get_adapter().get_provider(request, "dummy")
+    login = provider.sociallogin_from_response(request, {"id": name, "username": name})
+    login.state = {"process": "login", "next": local_path(request, request.POST.get("next", "")) or None}
+    return complete_social_login(request, login)
+
+
+@require_safe
+def inactive(request: HttpRequest) -> HttpResponse:
+    return render(
+        request,
+        "error.html",
+        {"status": "Closed", "sentence": "This account was closed. Ask whoever runs this site."},
+        status=403,
+    )
+
+
+def local_path(request: HttpRequest, url: str) -> str:
+    """`url` if it stays on this site, else nothing: a sign-in must not send people elsewhere."""
+    safe = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
+    return url if safe else ""
+
+
+def github_is_set_up() -> bool:
+    return bool(settings.GITHUB_CLIENT_ID)
+
+
+def laptop_user() -> str:
+    return re.sub(r"[^\w.@+-]", "", getpass.getuser()) or "me" if settings.LAPTOP_SIGN_IN else ""

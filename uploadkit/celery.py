@@ -1,0 +1,26 @@
+"""The Celery app and its whole schedule. One beat process runs it; two do no harm, since a sweep may run twice at once."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "uploadkit.settings")
+
+app = Celery("uploadkit")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@app.on_configure.connect
+def schedule(sender: Celery, **kwargs: object) -> None:
+    from django.conf import settings
+
+    sender.conf.beat_schedule = {
+        # A sweep that waited for a worker until the next one came is not worth running.
+        "cleanup": {
+            "task": "files.tasks.cleanup_pending",
+            "schedule": settings.CLEANUP_EVERY,
+            "options": {"expires": settings.CLEANUP_EVERY.total_seconds()},
+        },
+        "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
+    }

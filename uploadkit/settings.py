@@ -1,0 +1,322 @@
+"""Every setting, read once from the environment. A bad value stops the start and is named.
+
+The variables are explained in .env.example. Files named by ENV_FILES (by default `.env`, and the addresses that a running
+`make run` leaves in `var/local.env`) fill in what the environment does not set.
+"""
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from environs import FileAwareEnv, validate
+from marshmallow import ValidationError
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+VAR = BASE_DIR / "var"  # what a laptop keeps: data of the local servers, users, the beat's clock
+
+env = FileAwareEnv(strip_whitespace=True)  # X_FILE names a file that has the value of X, for secrets
+for name in os.environ.get("ENV_FILES", ".env var/local.env").split():
+    if (BASE_DIR / name).is_file():
+        env.read_env(BASE_DIR / name, recurse=False)
+
+
+def origin(value: str) -> None:
+    """Accept `https://files.example.com` and nothing after the host, since browsers compare origins to the letter."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname or value != f"{parts.scheme}://{parts.netloc}":
+        raise ValidationError(f"{value!r} is not an origin: write scheme and host only, like https://files.example.com")
+
+
+def origins(values: list[str]) -> None:
+    for value in values:
+        origin(value)
+
+
+def mongodb_uri(value: str) -> None:
+    if not re.match(r"mongodb(\+srv)?://[^/]+/[^/?]+", value):
+        raise ValidationError("is not mongodb://host:port/database (the database's name is needed)")
+
+
+# --- the site -------------------------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", False)
+# Only with DEBUG does a missing key have a stand-in: in production the variable is required.
+SECRET_KEY = env.str("SECRET_KEY", "django-insecure-for-a-laptop-only") if DEBUG else env.str("SECRET_KEY")
+
+SITE_ORIGINS: list[str] = env.list(
+    "SITE_ORIGINS", ["http://127.0.0.1:8000", "http://localhost:8000"] if DEBUG else [], validate=origins
+)
+ALLOWED_HOSTS = [urlsplit(site).hostname or "" for site in SITE_ORIGINS]
+CSRF_TRUSTED_ORIGINS = SITE_ORIGINS
+
+# How many proxies in front of us append to X-Forwarded-For. 0: nobody does, so the header is not believed.
+TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0, validate=validate.Range(0, 10))
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.github",
+    "csp",
+    "django_htmx",
+    "django_mongodb_backend",
+    "files",
+    "uploadkit",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "files.errors.RefusalMiddleware",
+    "files.limits.AddressLimitMiddleware",
+]
+
+ROOT_URLCONF = "uploadkit.urls"
+WSGI_APPLICATION = "uploadkit.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = BASE_DIR / "staticfiles"
+STORAGES = {
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_USE_FINDERS = DEBUG
+
+# --- users and sessions: a relational database ----------------------------------------------------------------------
+
+
+def database(url: str) -> dict[str, Any]:
+    """Read a database URL and give each engine the time-outs that keep an answer within 3 s when it is down."""
+    try:
+        parsed: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=300, conn_health_checks=True))
+    except (ValueError, KeyError) as error:
+        raise ValidationError(f"is not a database URL like postgres://user:password@host:5432/name ({error})") from error
+    engine = parsed["ENGINE"]
+    if engine.endswith("sqlite3"):
+        # WAL lets readers go on while one writes; IMMEDIATE takes the write lock at once, so that a busy writer is waited
+        # for instead of failing half-way through a transaction.
+        parsed["OPTIONS"] = {
+            "timeout": 2,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        }
+    elif engine.endswith("postgresql"):
+        # connect_timeout bounds the way in, tcp_user_timeout a server that stops answering under an open connection.
+        timeouts = {"connect_timeout": 2, "tcp_user_timeout": 2500, "options": "-c statement_timeout=2500"}
+        parsed["OPTIONS"] = timeouts | parsed.get("OPTIONS", {})
+    return parsed
+
+
+@env.parser_for("database")
+def database_parser(value: str) -> dict[str, Any]:
+    return database(value)
+
+
+# --- metadata: MongoDB ----------------------------------------------------------------------------------------------
+
+MONGODB_URI = env.str("MONGODB_URI", "mongodb://127.0.0.1:27017/uploadkit", validate=mongodb_uri)
+MONGODB_OPTIONS: dict[str, Any] = {
+    # An acknowledged write is one that survives a kill -9: a standalone mongod lost up to 188 of them without the journal.
+    "w": "majority",
+    "journal": True,
+    "serverSelectionTimeoutMS": 2000,
+    "connectTimeoutMS": 2000,
+    # The whole of one operation, retries and all. The sweep works in batches that fit.
+    "timeoutMS": 2500,
+    "tz_aware": True,
+}
+
+if "DATABASE_URL" not in os.environ:
+    VAR.mkdir(exist_ok=True)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.database("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}"),  # type: ignore[attr-defined]
+    # The admin reads the files' collection through this one; MongoEngine is its only writer.
+    "mongo": {
+        "ENGINE": "django_mongodb_backend",
+        "HOST": MONGODB_URI,
+        "NAME": urlsplit(MONGODB_URI).path.lstrip("/"),
+        "OPTIONS": {key: value for key, value in MONGODB_OPTIONS.items() if key not in ("w", "journal", "tz_aware")},
+    },
+}
+DATABASE_ROUTERS = ["files.models.MongoRouter"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- counting and queueing: Redis -----------------------------------------------------------------------------------
+
+REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=validate.Regexp(r"(rediss?|unix)://.+"))
+# A Redis that is frozen must cost a quarter of a second, not the patience of whoever waits.
+REDIS_OPTIONS: dict[str, Any] = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "retry": None}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "uploadkit",
+        "OPTIONS": REDIS_OPTIONS,
+    }
+}
+# Our addresses-only use of django-ratelimit needs an atomic increment, which the RedisCache has though the check does not know it.
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+RATELIMIT_IP_META_KEY = "files.limits.client_address"
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", str(VAR / "celerybeat-schedule"))
+CLEANUP_EVERY = env.timedelta("CLEANUP_EVERY", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
+
+# --- bytes: the bucket ----------------------------------------------------------------------------------------------
+
+R2_BUCKET = env.str("R2_BUCKET", "uploadkit") if DEBUG else env.str("R2_BUCKET")
+R2_ACCOUNT_ID = env.str("R2_ACCOUNT_ID", "", validate=validate.Regexp(r"[0-9a-f]{32}|"))
+R2_ENDPOINT_URL = env.str("R2_ENDPOINT_URL", f"https://{R2_ACCOUNT_ID}.r2.cloudflarestorage.com", validate=origin)
+R2_ACCESS_KEY_ID = env.str("R2_ACCESS_KEY_ID", "uploadkit") if DEBUG else env.str("R2_ACCESS_KEY_ID")
+R2_SECRET_ACCESS_KEY = env.str("R2_SECRET_ACCESS_KEY", "uploadkit-local") if DEBUG else env.str("R2_SECRET_ACCESS_KEY")
+R2_REGION = env.str("R2_REGION", "auto")
+
+# --- uploads --------------------------------------------------------------------------------------------------------
+
+MAX_UPLOAD_SIZE = env.int("MAX_UPLOAD_SIZE", 50 * 1024 * 1024, validate=validate.Range(1, 5_363_000_000))
+ALLOWED_CONTENT_TYPES: list[str] = env.list("ALLOWED_CONTENT_TYPES", ["*/*"])
+SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range(1, 100_000))
+PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
+
+# Anonymous requests of one address, in django-ratelimit's notation.
+ADDRESS_RATE = env.str("ADDRESS_RATE", "300/m", validate=validate.Regexp(r"\d+/\d*[smhd]"))
+SIGN_IN_RATE = env.str("SIGN_IN_RATE", "30/m", validate=validate.Regexp(r"\d+/\d*[smhd]"))
+
+# --- sign-in --------------------------------------------------------------------------------------------------------
+
+GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")
+GITHUB_CLIENT_SECRET = env.str("GITHUB_CLIENT_SECRET", "")
+GITHUB_URL = env.str("GITHUB_URL", "https://github.com", validate=origin)
+
+# A laptop without a GitHub app signs in by name alone. files.checks makes it an error anywhere else.
+LAPTOP_SIGN_IN = DEBUG and not GITHUB_CLIENT_ID
+if LAPTOP_SIGN_IN:
+    INSTALLED_APPS.append("allauth.socialaccount.providers.dummy")
+
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",  # only the admin has a form for it: createsuperuser
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "files:list"
+LOGOUT_REDIRECT_URL = "landing"
+SOCIALACCOUNT_ONLY = True
+SOCIALACCOUNT_QUERY_EMAIL = True
+SOCIALACCOUNT_PROVIDERS = {
+    "github": {
+        "APPS": [{"client_id": GITHUB_CLIENT_ID, "secret": GITHUB_CLIENT_SECRET}] if GITHUB_CLIENT_ID else [],
+        "GITHUB_URL": GITHUB_URL,
+        "OAUTH_PKCE_ENABLED": True,
+        "SCOPE": ["read:user", "user:email"],
+    }
+}
+ACCOUNT_ADAPTER = "uploadkit.accounts.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email"]
+# An email that somebody else's account has already is no reason to refuse, and never one to hand over that account.
+ACCOUNT_UNIQUE_EMAIL = False
+ACCOUNT_RATE_LIMITS = False  # files.limits guards the sign-in; allauth's own limits would answer 500 with Redis down
+
+SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
+SESSION_COOKIE_SAMESITE = "Lax"  # the way back from GitHub is a cross-site GET that needs the session
+CSRF_FAILURE_VIEW = "files.errors.csrf_failure"
+MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
+
+# --- what browsers are told -----------------------------------------------------------------------------------------
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF, R2_ENDPOINT_URL],
+        # Chromium holds the redirect to GitHub that answers the sign-in form against this one.
+        "form-action": [SELF, GITHUB_URL],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+if not DEBUG:
+    SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", True)
+    SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 365 * 24 * 60 * 60)
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
+    SECURE_HSTS_PRELOAD = SECURE_HSTS_INCLUDE_SUBDOMAINS
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+if TRUSTED_PROXY_COUNT:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- logs: standard output, for whoever runs the process to keep -----------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "loggers": {
+        "django": {"level": "INFO", "handlers": [], "propagate": True},
+        "django.server": {"level": "INFO", "handlers": [], "propagate": True},
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "pymongo": {"level": "WARNING"},
+    },
+}

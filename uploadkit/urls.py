@@ -1,0 +1,22 @@
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import include, path
+
+from . import accounts
+
+urlpatterns = [
+    path("", accounts.landing, name="landing"),
+    path("login", accounts.sign_in, name="account_login"),
+    path("logout", LogoutView.as_view(), name="account_logout"),
+    path("accounts/laptop", accounts.laptop_sign_in, name="laptop_sign_in"),
+    path("accounts/inactive", accounts.inactive, name="account_inactive"),
+    path("accounts/3rdparty/", include("allauth.socialaccount.urls")),
+    path("accounts/", include("allauth.socialaccount.providers.github.urls")),
+    path("admin/", admin.site.urls),
+    path("", include("files.urls")),
+]
+
+handler400 = "files.errors.bad_request"
+handler403 = "files.errors.permission_denied"
+handler404 = "files.errors.page_not_found"
+handler500 = "files.errors.server_error"
