@@ -1,27 +1,25 @@
 """Every refusal, in the shape its reader expects: JSON for the API, a sentence for HTMX, a page for a person.
 
-Views raise; nothing here is caught twice. A dependency that is down is a 503 that names it.
+Views raise, and `files.middleware` brings it here. A dependency that is down is a 503 that names it.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
 from http import HTTPStatus
 
 import limits.errors
 import redis.exceptions
-from django.core.exceptions import BadRequest, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from kombu.exceptions import OperationalError as BrokerError
 from pymongo.errors import PyMongoError
 
-from . import storage, uploads
-from .forms import Invalid
-from .limits import TooMany
+from . import storage
+from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -34,17 +32,10 @@ DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], 
     ((DatabaseError, InterfaceError), "The database"),
 ]
 
-STATUSES: list[tuple[type[Exception], int]] = [
-    (uploads.NotFound, HTTPStatus.NOT_FOUND),
-    (uploads.NotUploaded, HTTPStatus.CONFLICT),
-    (uploads.AlreadyReady, HTTPStatus.CONFLICT),
-    (uploads.Mismatch, HTTPStatus.UNPROCESSABLE_ENTITY),
-    (TooMany, HTTPStatus.TOO_MANY_REQUESTS),
-]
 
-
-class SignedOut(Exception):
+class SignedOut(Refusal):
     code = "signed_out"
+    status = HTTPStatus.UNAUTHORIZED
 
     def __init__(self) -> None:
         super().__init__("You are signed out. Sign in, then try again.")
@@ -52,31 +43,20 @@ class SignedOut(Exception):
 
 def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     """The answer to an exception; None for one that is not a refusal but a bug."""
-    if isinstance(error, Invalid):
-        return answer(request, error.status, error.code, str(error), fields=error.fields)
-    if isinstance(error, SignedOut):
-        return answer(request, HTTPStatus.UNAUTHORIZED, error.code, str(error))
-    if isinstance(error, RequestDataTooBig):
-        return answer(request, HTTPStatus.BAD_REQUEST, "too_much_data", "The request is too large to be one of ours.")
+    if isinstance(error, Refusal):
+        return answer(request, error.status, error.code, str(error), fields=error.fields, headers=error.headers)
     if isinstance(error, (BadRequest, SuspiciousOperation)):
-        return answer(
-            request, HTTPStatus.BAD_REQUEST, "bad_request", "The request is malformed. Reload the page and try again."
-        )
-    for kind, status in STATUSES:
-        if isinstance(error, kind):
-            return answer(request, status, error.code, str(error), headers=getattr(error, "headers", None))  # type: ignore[attr-defined]
-    for down, name in DEPENDENCIES:
-        if isinstance(error, down):
-            logger.error("%s is down: %s", name, error)
-            sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
-            return answer(
-                request,
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "unavailable",
-                sentence,
-                headers={"Retry-After": str(RETRY_AFTER)},
-            )
-    return None
+        sentence = "The request is malformed or too large. Reload the page and try again."
+        return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
+    name = next((name for down, name in DEPENDENCIES if isinstance(error, down)), None)
+    return unavailable(request, name, error) if name else None
+
+
+def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
+    logger.error("%s does not answer: %s", name, error)
+    sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)
 
 
 def answer(
@@ -98,23 +78,10 @@ def answer(
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.
-        response = render(None, "error.html", {"status": HTTPStatus(status), "sentence": sentence}, status=status)  # type: ignore[arg-type]
+        response = render(None, "error.html", {"status": HTTPStatus(status), "sentence": sentence}, status=status)
     for name, value in {"Cache-Control": "no-store", **(headers or {})}.items():
         response.headers[name] = value
     return response
-
-
-class RefusalMiddleware:
-    """Answers what a view raises."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
-
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return refusal(request, error)
 
 
 # --- what Django itself refuses (uploadkit/urls.py and settings.py name these) ---------------------------------------

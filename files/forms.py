@@ -13,11 +13,12 @@ from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 
 from . import names
+from .refusals import Refusal
 
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
 
 
-class Invalid(Exception):
+class Invalid(Refusal):
     """The request is at fault: `fields` has a sentence for each field, `status` and `code` say what kind of fault."""
 
     KINDS = {"too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "type_not_allowed": HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
@@ -32,7 +33,7 @@ class Invalid(Exception):
     def of(cls, form: forms.Form) -> Invalid:
         """A field that cannot be understood outweighs one that is too large, and that one of a type not allowed."""
         errors = [(field, error) for field, found in form.errors.as_data().items() for error in found]
-        field, first = min(errors, key=lambda item: list(cls.KINDS).index(item[1].code) if item[1].code in cls.KINDS else -1)
+        _, first = min(errors, key=lambda item: list(cls.KINDS).index(item[1].code) if item[1].code in cls.KINDS else -1)
         code = first.code if first.code in cls.KINDS else "invalid"
         return cls(first.messages[0], code or "invalid", {name: error.messages[0] for name, error in reversed(errors)})
 
@@ -119,5 +120,5 @@ def _clean(clean: Any, *values: str) -> str:
 
 
 def _allowed(content_type: str) -> bool:
-    family = content_type.split("/")[0]
+    family = content_type.partition("/")[0]
     return any(allowed in ("*/*", f"{family}/*", content_type) for allowed in settings.ALLOWED_CONTENT_TYPES)

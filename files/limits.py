@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from http import HTTPStatus
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django_ratelimit.core import get_usage
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
@@ -20,7 +18,7 @@ from limits.storage import RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 from redis.exceptions import RedisError
 
-logger = logging.getLogger(__name__)
+from .refusals import Refusal
 
 Unreachable = (StorageError, RedisError)
 
@@ -41,10 +39,11 @@ class Window:
         }
 
 
-class TooMany(Exception):
+class TooMany(Refusal):
     """Asked too often; `retry_after` is in seconds."""
 
     code = "rate_limited"
+    status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, message: str, retry_after: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -93,7 +92,7 @@ def client_address(request: HttpRequest) -> str:
         hop = hops[-settings.TRUSTED_PROXY_COUNT :][0].strip()
         if is_address(hop):
             return hop
-    return request.META.get("REMOTE_ADDR") or "0.0.0.0"
+    return request.META.get("REMOTE_ADDR") or "127.0.0.1"
 
 
 def spend_address(request: HttpRequest, group: str, rate: str) -> None:
@@ -101,36 +100,3 @@ def spend_address(request: HttpRequest, group: str, rate: str) -> None:
     usage = get_usage(request, group=group, key="ip", rate=rate, increment=True)
     if usage and usage["should_limit"]:
         raise TooMany(f"Too many requests from your address. Try again in {usage['time_left']} s.", max(1, usage["time_left"]))
-
-
-class AddressLimitMiddleware:
-    """Bound what an address can ask without a session, and how often it can try to sign in.
-
-    With Redis down the doors stay open, so that pages which do not need Redis go on working; all but the one that
-    takes a password, since nothing else stands between it and a guesser.
-    """
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        return self.get_response(request)
-
-    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
-        from .errors import refusal
-
-        match = request.resolver_match
-        signing_in = match is not None and (match.route.startswith("accounts/") or match.view_name == "admin:login")
-        anonymous = settings.SESSION_COOKIE_NAME not in request.COOKIES
-        try:
-            if signing_in:
-                spend_address(request, "sign-in", settings.SIGN_IN_RATE)
-            elif anonymous:
-                spend_address(request, "anonymous", settings.ADDRESS_RATE)
-        except TooMany as error:
-            return refusal(request, error)
-        except Unreachable as error:
-            logger.warning("Redis does not answer, so addresses are not limited: %s", error)
-            if match is not None and match.view_name == "admin:login" and request.method == "POST":
-                return refusal(request, error)
-        return None

@@ -13,8 +13,8 @@ from django.utils.text import slugify
 MAX_LENGTH = 256  # characters
 KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
 
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
-CONTENT_TYPE = re.compile(rf"({_TOKEN}/{_TOKEN})[ \t]*(;.*)?", re.DOTALL)
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
+CONTENT_TYPE = re.compile(rf"({_WORD}/{_WORD})[ \t]*(;.*)?", re.DOTALL)
 
 # Characters that turn the direction of the text around them (Unicode TR 9): "exe.gpj" behind one reads as "jpg.exe".
 _BIDI = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -20,7 +20,7 @@ from django.utils.http import content_disposition_header
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleTypeDef
+    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef
 
 Error = (BotoCoreError, ClientError)
 
@@ -158,7 +158,7 @@ def _bucket_exists(client: S3Client) -> bool:
     return True
 
 
-def _cors_rules_of_others(client: S3Client) -> list[CORSRuleTypeDef]:
+def _cors_rules_of_others(client: S3Client) -> list[CORSRuleOutputTypeDef]:
     try:
         rules = client.get_bucket_cors(Bucket=settings.R2_BUCKET)["CORSRules"]
     except ClientError as error:
@@ -168,7 +168,7 @@ def _cors_rules_of_others(client: S3Client) -> list[CORSRuleTypeDef]:
     return [rule for rule in rules if rule.get("ID") != CORS_RULE_ID]
 
 
-def _cors_rule(origins: list[str]) -> CORSRuleTypeDef:
+def _cors_rule(origins: list[str]) -> CORSRuleOutputTypeDef:
     return {
         "ID": CORS_RULE_ID,
         "AllowedOrigins": origins,

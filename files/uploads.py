@@ -23,11 +23,13 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 
 from django.conf import settings
 
 from . import names, storage
 from .documents import File, Status
+from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -36,28 +38,25 @@ URL_LIVES = 60  # seconds that an upload or download URL is good for
 SHORTEST_MEMORY = timedelta(seconds=URL_LIVES + 60)
 
 
-class UploadError(Exception):
-    """A refusal, with a sentence for the person who asked."""
-
-    code = "upload_error"
-
-
-class NotFound(UploadError):
+class NotFound(Refusal):
     code = "not_found"
+    status = HTTPStatus.NOT_FOUND
 
     def __init__(self) -> None:
         super().__init__("There is no such file among yours. It may have been deleted, or its upload given up.")
 
 
-class NotUploaded(UploadError):
+class NotUploaded(Refusal):
     code = "not_uploaded"
+    status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
         super().__init__("The file has not arrived in the bucket. Upload it, then confirm again.")
 
 
-class Mismatch(UploadError):
+class Mismatch(Refusal):
     code = "mismatch"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
 
     def __init__(self, file: File, found: storage.Head) -> None:
         super().__init__(
@@ -66,8 +65,9 @@ class Mismatch(UploadError):
         )
 
 
-class AlreadyReady(UploadError):
+class AlreadyReady(Refusal):
     code = "already_ready"
+    status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
         super().__init__("The upload is already complete. Delete the file instead.")

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django.views.decorators.vary import vary_on_headers
 
 from . import uploads
-from .documents import Cursor, File
+from .documents import Cursor, File, Status
 from .errors import SignedOut
 from .forms import KeyForm, checked
 
@@ -62,12 +62,8 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
 @signed_in
 def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
     """A row for each file that was chosen, in the order they came. Nothing is signed before its turn."""
-    rows = [
-        {"id": id, "name": name, "size": int(size) if size.isdecimal() and len(size) < 20 else 0}
-        for id, name, size in zip(
-            *(request.POST.getlist(field)[:ROWS_AT_ONCE] for field in ("id", "name", "size")), strict=False
-        )
-    ]
+    columns = (request.POST.getlist(column)[:ROWS_AT_ONCE] for column in ("id", "name", "size"))
+    rows = [{"id": row, "name": name, "size": size} for row, name, size in zip(*columns, strict=False)]
     return render(request, "files/_uploads.html", {"rows": rows})
 
 
@@ -82,7 +78,7 @@ def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
 @require_GET
 @signed_in
 def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    file = uploads.fetch(owner_id, key, uploads.Status.READY)
+    file = uploads.fetch(owner_id, key, Status.READY)
     return redirect(uploads.download_url(file))
 
 
@@ -91,6 +87,6 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
 def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     """Ask on GET, delete on POST; HTMX has asked already and wants the row gone, which an empty answer does."""
     if request.method == "GET":
-        return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, uploads.Status.READY)})
+        return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, Status.READY)})
     uploads.delete(owner_id, key)
     return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")

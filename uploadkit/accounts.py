@@ -52,7 +52,8 @@ def laptop_sign_in(request: HttpRequest) -> HttpResponse:
     provider = get_adapter().get_provider(request, "dummy")
     login = provider.sociallogin_from_response(request, {"id": name, "username": name})
     login.state = {"process": "login", "next": local_path(request, request.POST.get("next", "")) or None}
-    return complete_social_login(request, login)
+    response: HttpResponse = complete_social_login(request, login)
+    return response
 
 
 @require_safe

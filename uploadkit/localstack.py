@@ -60,7 +60,7 @@ class Process:
                 stderr=subprocess.STDOUT if out else None,
                 env={**os.environ, **self.env},
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  it is one system call
             )
 
     def wait_until_ready(self, within: float = READY_WITHIN) -> None:

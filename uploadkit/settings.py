@@ -90,8 +90,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "files.errors.RefusalMiddleware",
-    "files.limits.AddressLimitMiddleware",
+    "files.middleware.RefusalMiddleware",
+    "files.middleware.AddressLimitMiddleware",
 ]
 
 ROOT_URLCONF = "uploadkit.urls"
@@ -175,7 +175,7 @@ MONGODB_OPTIONS: dict[str, Any] = {
 if "DATABASE_URL" not in os.environ:
     VAR.mkdir(exist_ok=True)
 DATABASES: dict[str, dict[str, Any]] = {
-    "default": env.database("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}"),  # type: ignore[attr-defined]
+    "default": env.database("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}"),
     # The admin reads the files' collection through this one; MongoEngine is its only writer.
     "mongo": {
         "ENGINE": "django_mongodb_backend",
@@ -200,7 +200,7 @@ CACHES = {
         "OPTIONS": REDIS_OPTIONS,
     }
 }
-# Our addresses-only use of django-ratelimit needs an atomic increment, which the RedisCache has though the check does not know it.
+# django-ratelimit needs an atomic increment, which the RedisCache has though the check does not know it.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 

@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
 def age(text: str | None) -> timedelta:
     if text is None:
-        return settings.PENDING_MAX_AGE  # type: ignore[no-any-return]
+        return settings.PENDING_MAX_AGE
     try:
         read: timedelta = TimeDelta().deserialize(text)
     except ValidationError as error:

@@ -1,0 +1,59 @@
+"""Around every view: what it raised is answered, and who has no session is counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from . import limits
+from .errors import refusal
+
+logger = logging.getLogger(__name__)
+
+
+class RefusalMiddleware:
+    """Answers what a view raises."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return refusal(request, error)
+
+
+class AddressLimitMiddleware:
+    """Bound what an address can ask without a session, and how often it can try to sign in.
+
+    With Redis down the doors stay open, so that pages which do not need Redis go on working; all but the one that
+    takes a password, since nothing else stands between it and a guesser.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        match = request.resolver_match
+        signing_in = match is not None and (match.route.startswith("accounts/") or match.view_name == "admin:login")
+        anonymous = settings.SESSION_COOKIE_NAME not in request.COOKIES
+        try:
+            if signing_in:
+                limits.spend_address(request, "sign-in", settings.SIGN_IN_RATE)
+            elif anonymous:
+                limits.spend_address(request, "anonymous", settings.ADDRESS_RATE)
+        except limits.TooMany as error:
+            return refusal(request, error)
+        except limits.Unreachable as error:
+            logger.warning("Redis does not answer, so addresses are not limited: %s", error)
+            if match is not None and match.view_name == "admin:login" and request.method == "POST":
+                return refusal(request, error)
+        return None

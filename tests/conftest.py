@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.core.management import call_command
+from django.test import Client
+
+from files import limits, storage, uploads
+from files.documents import File
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bucket() -> None:
+    storage.set_up(["http://testserver"])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_root(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Pages name their static files by the manifest, which collectstatic writes."""
+    settings.STATIC_ROOT = tmp_path_factory.mktemp("staticfiles")
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings_xdist_suffix() -> None:
+    """tests.servers gave every worker databases of its own already."""
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: Any) -> None:
+    """The worker's own SQLite file, which the processes that some tests start share with it."""
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+        File.ensure_indexes()
+
+
+@pytest.fixture(autouse=True)
+def clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    File.objects.delete()
+    cache.clear()
+    limits._limiter().storage.reset()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice", "alice@example.com")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob", "bob@example.com")
+
+
+@pytest.fixture
+def ops(db: None) -> User:
+    return User.objects.create_superuser("ops", "ops@example.com", "a long enough password")
+
+
+def signed_in(user: User) -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def as_alice(alice: User) -> Client:
+    return signed_in(alice)
+
+
+@pytest.fixture
+def as_bob(bob: User) -> Client:
+    return signed_in(bob)
+
+
+@pytest.fixture
+def as_ops(ops: User) -> Client:
+    return signed_in(ops)
+
+
+@pytest.fixture
+def stranger(db: None) -> Client:
+    return Client(raise_request_exception=False)
+
+
+_numbers = itertools.count(1)
+
+
+class Cast:
+    """What the tests do again and again, through the lifecycle itself."""
+
+    @staticmethod
+    def sign(
+        owner: User, *, filename: str = "report.pdf", content_type: str = "application/pdf", size: int = 5
+    ) -> uploads.Signed:
+        return uploads.sign(str(owner.pk), filename=filename, content_type=content_type, size=size)
+
+    @staticmethod
+    def put(signed: uploads.Signed, body: bytes = b"%PDF-") -> httpx.Response:
+        return httpx.put(signed.put.url, content=body, headers=signed.put.headers)
+
+    @classmethod
+    def upload(cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf") -> File:
+        """A READY file."""
+        signed = cls.sign(owner, filename=filename, size=len(body))
+        assert cls.put(signed, body).status_code == 200
+        return uploads.confirm(str(owner.pk), signed.key)
+
+
+@pytest.fixture
+def cast() -> type[Cast]:
+    return Cast
+
+
+def post_json(client: Client, path: str, body: object, **headers: str) -> Any:
+    return client.post(path, body, content_type="application/json", headers=headers)
+
+
+ROOT = Path(__file__).parent.parent
