@@ -11,7 +11,7 @@ from pathlib import Path
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MISSING = (
     "The browser tests need Chromium, which is not on this machine and could not be installed. "
-    "Install it (on Debian and Ubuntu: apt install chromium; elsewhere: .venv/bin/playwright install chromium) and run them again."
+    "Install it and run them again: apt install chromium on Debian and Ubuntu, .venv/bin/playwright install chromium elsewhere."
 )
 
 
