@@ -29,7 +29,7 @@ test: .venv/installed ## run every test against real servers and a real browser 
 lint: .venv/installed ## ruff, mypy, import-linter, djade, missing migrations
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy .
+	@DEBUG=1 ENV_FILES= $(BIN)/mypy .
 	@$(BIN)/lint-imports
 	@$(BIN)/djade --check --target-version 5.2 $$(find templates -name '*.html')
 	@DEBUG=1 ENV_FILES= $(BIN)/python manage.py makemigrations --check --dry-run

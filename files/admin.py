@@ -1,1 +1,147 @@
-"""Placeholder until the admin is written."""
+"""Files in the Django admin: read through `files.models`, changed through `files.uploads` alone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import get_content_type_for_model
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+
+from . import storage, uploads
+from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter
+from .models import StoredFile
+
+NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by name
+
+
+@admin.register(StoredFile)
+class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
+    """Nothing is added or edited here: a document is what an upload was."""
+
+    list_display = ("name", "owner_link", "content_type", "human_size", "status", "created_at")
+    list_filter = ("status", OwnerFilter, KindFilter, AgeFilter)
+    list_per_page = 50
+    list_max_show_all = 200
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    ordering = ("-created_at",)
+    search_fields = ("name", "key", "owner_id")
+    search_help_text = "Part of a name or key, or an owner's id"
+    fields = readonly_fields = (
+        *("name", "owner_link", "key", "content_type", "human_size", "status", "created_at", "ready_at", "etag"),
+        *("in_the_bucket", "download"),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: StoredFile | None = None) -> bool:
+        return False
+
+    def has_cleanup_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("files.cleanup_storedfile")
+
+    # --- the list and the detail page ---
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FileList]:
+        return FileList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"may_clean_up": self.has_cleanup_permission(request), **(extra_context or {})})
+
+    @admin.display(description="owner", ordering="owner_id")
+    def owner_link(self, file: StoredFile) -> str:
+        owner = file.owner if hasattr(file, "owner") else User.objects.filter(pk=file.owner_id).first()
+        if owner is None:
+            return f"{file.owner_id} (gone)"
+        return format_html('<a href="{}">{}</a>', reverse("admin:auth_user_change", args=[owner.pk]), owner)
+
+    @admin.display(description="size", ordering="size")
+    def human_size(self, file: StoredFile) -> str:
+        return filesizeformat(file.size)
+
+    @admin.display(description="in the bucket")
+    def in_the_bucket(self, file: StoredFile) -> str:
+        """The object's HEAD beside the document. That the bucket is down must not take the page with it."""
+        try:
+            found = storage.head(file.key)
+        except storage.Error as error:
+            return f"The bucket does not answer: {error}"
+        if found is None:
+            return "There is no object under this key."
+        agrees = (found.size, found.content_type) == (file.size, file.content_type)
+        verdict = "as signed" if agrees else "NOT what was signed"
+        return f"{found.size:,} bytes of {found.content_type or 'no type'}, ETag {found.etag}: {verdict}"
+
+    @admin.display(description="download")
+    def download(self, file: StoredFile) -> str:
+        link = reverse("admin:files_storedfile_download", args=[file.key])
+        return format_html('<a href="{}">Download</a>, by a link that is good for a minute. The history will say so.', link)
+
+    # --- deleting goes through the lifecycle ---
+
+    def delete_model(self, request: HttpRequest, obj: StoredFile) -> None:
+        uploads.delete_many([obj.key])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> None:
+        keys = queryset.order_by().values_list("pk", flat=True).iterator()
+        while some := list(itertools.islice(keys, storage.DELETE_LIMIT)):
+            uploads.delete_many(some)
+
+    def get_deleted_objects(self, objs: Iterable[StoredFile], request: HttpRequest) -> Any:
+        """Name some and count all; Django would load and list every one."""
+        count = objs.count() if isinstance(objs, QuerySet) else len(list(objs))
+        shown = [f"{file.name} ({file.key})" for file in itertools.islice(objs, NAMED_AT_MOST)]
+        if count > len(shown):
+            shown.append(f"and {count - len(shown)} more")
+        needed = set() if self.has_delete_permission(request) else {"file"}
+        return shown, {"files": count}, needed, []
+
+    # --- pages of our own, each with its permission ---
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path("cleanup/", self.admin_site.admin_view(require_POST(self.cleanup_view)), name="files_storedfile_cleanup"),
+            path("<path:key>/download/", self.admin_site.admin_view(self.download_view), name="files_storedfile_download"),
+            *super().get_urls(),
+        ]
+
+    def download_view(self, request: HttpRequest, key: str) -> HttpResponse:
+        file = self.get_object(request, unquote(key))
+        if not self.has_view_permission(request, file):
+            raise PermissionDenied
+        if file is None:
+            raise Http404
+        self.log_change(request, file, "Downloaded.")
+        return redirect(storage.sign_get(file.key, filename=file.name, lives=uploads.URL_LIVES))
+
+    def cleanup_view(self, request: HttpRequest) -> HttpResponse:
+        """One batch of the sweep, while the person waits; the beat does the rest."""
+        if not self.has_cleanup_permission(request):
+            raise PermissionDenied
+        swept = uploads.sweep_once()
+        said = f"Gave up {swept.expired} uploads, removed {swept.removed} documents with their objects."
+        if swept.refused:
+            said += f" The bucket refused {len(swept.refused)}; the next sweep tries again."
+        LogEntry.objects.create(
+            user=request.user,  # type: ignore[misc]  # admin_view let only users in
+            content_type_id=get_content_type_for_model(StoredFile).pk,
+            object_repr="Clean up now",
+            action_flag=CHANGE,
+            change_message=said,
+        )
+        self.message_user(request, said, messages.WARNING if swept.refused else messages.SUCCESS)
+        return redirect("admin:files_storedfile_changelist")

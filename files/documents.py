@@ -103,7 +103,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         "indexes": [
             ("owner_id", "status", "-ready_at", "-key"),  # an owner's list
             ("status", "created_at", "key"),  # the sweep
-            ("-created_at",),  # the admin's list
+            ("-created_at", "-key"),  # the admin's list
         ],
     }
 

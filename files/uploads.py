@@ -160,13 +160,17 @@ def delete(owner_id: str, key: str) -> None:
         _discard(file)
 
 
-def delete_many(keys: Iterable[str]) -> Sweep:
-    """Delete files of any owner and status, for operations; up to 1,000 keys."""
+def delete_many(keys: Iterable[str]) -> None:
+    """Delete files of any owner and status, for operations; up to 1,000 keys.
+
+    What the bucket does not delete now, the next sweep does.
+    """
     doomed = list(keys)
-    File.objects.keyed(doomed).filter(status__ne=Status.DELETING).update(status=Status.DELETING)
-    result = Sweep()
-    _finish(doomed, now() - settings.PENDING_MAX_AGE, result)
-    return result
+    File.objects.keyed(doomed).filter(status__in=(Status.PENDING, Status.READY)).update(status=Status.DELETING)
+    try:
+        _finish(doomed, now() - settings.PENDING_MAX_AGE, Sweep())
+    except storage.Error as error:
+        logger.warning("the bucket did not delete %d files, the next sweep will: %s", len(doomed), error)
 
 
 @dataclass(slots=True)
@@ -207,6 +211,11 @@ def sweep(
         if not dry_run:
             _finish(keys, forget_before, result)
     return result
+
+
+def sweep_once() -> Sweep:
+    """One batch of what the schedule sweeps, for a person who waits for it."""
+    return sweep(older_than=settings.PENDING_MAX_AGE, batches=1)
 
 
 def _batches(overdue, size: int) -> Iterator[tuple[Status, list[str]]]:  # type: ignore[no-untyped-def]

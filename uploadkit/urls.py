@@ -4,6 +4,9 @@ from django.urls import include, path
 
 from . import accounts
 
+admin.site.site_header = admin.site.site_title = "uploadkit operations"
+admin.site.index_title = "Operations"
+
 urlpatterns = [
     path("", accounts.landing, name="landing"),
     path("login", accounts.sign_in, name="account_login"),

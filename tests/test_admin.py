@@ -1,0 +1,277 @@
+"""Files in the Django admin: who may see what, and that nothing is changed but through the lifecycle."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from files import storage, uploads
+from files.documents import File, Status
+from files.models import StoredFile
+
+from .conftest import Cast, signed_in
+
+pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
+
+LIST = "/admin/files/storedfile/"
+
+
+def page_of(file: File, page: str = "change") -> str:
+    return reverse(f"admin:files_storedfile_{page}", args=[file.key])
+
+
+@pytest.fixture
+def file(alice: User) -> File:
+    return Cast.upload(alice, filename="Quarterly report (final).pdf")
+
+
+@pytest.fixture
+def clerk(db: None) -> Callable[..., Client]:
+    """A staff user with the permissions named."""
+
+    def make(*permissions: str) -> Client:
+        user = User.objects.create_user("clerk", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        return signed_in(user)
+
+    return make
+
+
+# --- the model is the document ---
+
+
+def test_the_model_has_every_field_of_the_document_under_the_same_name() -> None:
+    model = {field.name: field.column for field in StoredFile._meta.concrete_fields}
+    document = {name: field.db_field for name, field in File._fields.items()}
+    assert model == document
+
+
+def test_the_model_reads_what_mongoengine_wrote(file: File) -> None:
+    stored = StoredFile.objects.get(pk=file.key)
+    for name in File._fields:
+        assert getattr(stored, name) == getattr(file, name), name
+
+
+# --- who may come in ---
+
+
+def pages(file: File) -> list[tuple[str, str]]:
+    return [
+        ("GET", LIST),
+        ("GET", page_of(file)),
+        ("GET", page_of(file, "history")),
+        ("GET", page_of(file, "download")),
+        ("GET", page_of(file, "delete")),
+        ("POST", page_of(file, "delete")),
+        ("POST", f"{LIST}cleanup/"),
+    ]
+
+
+def test_a_stranger_is_sent_to_sign_in(stranger: Client, file: File) -> None:
+    for method, page in pages(file):
+        answer = stranger.generic(method, page)
+        assert answer.status_code == 302, page
+        assert answer["Location"].startswith("/admin/login/"), page
+
+
+def test_a_user_who_is_not_staff_is_sent_to_sign_in_too(as_alice: Client, file: File) -> None:
+    for method, page in pages(file):
+        assert as_alice.generic(method, page).status_code == 302, page
+
+
+def test_staff_without_the_permission_get_403_on_every_page(clerk: Callable[..., Client], file: File) -> None:
+    client = clerk()
+    for method, page in pages(file):
+        assert client.generic(method, page).status_code == 403, page
+    assert File.objects.get(key=file.key).status == Status.READY
+
+
+def test_staff_who_may_view_may_not_delete_or_clean_up(clerk: Callable[..., Client], file: File) -> None:
+    client = clerk("view_storedfile")
+    assert client.get(LIST).status_code == 200
+    assert client.get(page_of(file)).status_code == 200
+    assert client.post(page_of(file, "delete"), {"post": "yes"}).status_code == 403
+    assert client.post(f"{LIST}cleanup/").status_code == 403
+    assert "Clean up now" not in client.get(LIST).text
+    assert File.objects.get(key=file.key).status == Status.READY
+
+
+def test_nobody_adds_or_edits(as_ops: Client, file: File) -> None:
+    assert as_ops.get(f"{LIST}add/").status_code == 403
+    assert as_ops.post(page_of(file), {"name": "other.pdf"}).status_code == 403
+    assert File.objects.get(key=file.key).name == "Quarterly report (final).pdf"
+
+
+def test_a_superuser_signs_in_by_password(stranger: Client, ops: User) -> None:
+    answer = stranger.post("/admin/login/?next=/admin/", {"username": "ops", "password": "a long enough password"})
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+def test_the_sign_in_page_offers_github_too(stranger: Client) -> None:
+    assert 'href="/login?next=/admin/files/storedfile/"' in stranger.get(f"/admin/login/?next={LIST}").text
+
+
+# --- the list ---
+
+
+def names(answer: object) -> set[str]:
+    text: str = answer.text  # type: ignore[attr-defined]
+    return set(re.findall(r'class="field-name[^"]*"><a [^>]*>([^<]+)</a>', text))
+
+
+@pytest.fixture
+def many(alice: User, bob: User) -> None:
+    """a.png and b.txt are alice's, c.pdf is bob's and two hours old, d.pdf is pending for two hours."""
+    for owner, name, content_type, status, age in (
+        (alice, "a.png", "image/png", Status.READY, 0),
+        (alice, "b.txt", "text/plain", Status.DELETING, 0),
+        (bob, "c.pdf", "application/pdf", Status.READY, 2),
+        (bob, "d.pdf", "application/pdf", Status.PENDING, 2),
+    ):
+        created_at = uploads.now() - timedelta(hours=age)
+        fields = {"key": f"u/{owner.pk}/{'x' * 21}-{name}", "owner_id": str(owner.pk), "size": 5, "created_at": created_at}
+        File(name=name, content_type=content_type, status=status, **fields).save(force_insert=True)
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("", {"a.png", "b.txt", "c.pdf", "d.pdf"}),
+        ("status__exact=ready", {"a.png", "c.pdf"}),
+        ("status__exact=pending", {"d.pdf"}),
+        ("owner=bob", {"c.pdf", "d.pdf"}),
+        ("owner=nobody", set()),
+        ("kind=image/", {"a.png"}),
+        ("kind=application/", {"c.pdf", "d.pdf"}),
+        ("age=hour", {"a.png", "b.txt"}),
+        ("age=overdue", {"d.pdf"}),
+        ("q=c.p", {"c.pdf"}),
+        ("q=xxx-b", {"b.txt"}),
+        ("q=(", set()),
+        ("q=.*", set()),
+        ("owner=alice&kind=text/&status__exact=deleting&q=B", {"b.txt"}),
+    ],
+)
+def test_the_list_is_filtered_and_searched(as_ops: Client, many: None, query: str, shown: set[str]) -> None:
+    answer = as_ops.get(f"{LIST}?{query}")
+    assert answer.status_code == 200
+    assert names(answer) == shown
+
+
+@pytest.mark.parametrize(
+    "query", ["o=1", "o=-4", "o=6", "o=99", "p=7", "kind=%00", "age=never", "owner=%00", "status__exact=no", "x=1"]
+)
+def test_an_odd_address_is_no_error_of_ours(as_ops: Client, many: None, query: str) -> None:
+    assert as_ops.get(f"{LIST}?{query}").status_code in (200, 302)
+
+
+def test_an_owner_is_shown_by_name_and_a_deleted_one_by_id(as_ops: Client, many: None, alice: User, bob: User) -> None:
+    bob_id = bob.pk
+    bob.delete()
+    text = as_ops.get(LIST).text
+    assert f'<a href="/admin/auth/user/{alice.pk}/change/">alice</a>' in text
+    assert f"{bob_id} (gone)" in text
+
+
+def test_the_list_asks_a_bounded_number_of_questions(as_ops: Client, many: None, django_assert_max_num_queries: object) -> None:
+    with django_assert_max_num_queries(5):  # type: ignore[operator]  # session, user, owners, and two for the facets' content type
+        as_ops.get(LIST)
+
+
+# --- the detail page ---
+
+
+def test_the_detail_page_has_the_object_beside_the_document(as_ops: Client, file: File) -> None:
+    text = as_ops.get(page_of(file)).text
+    assert file.key in text
+    assert "5 bytes of application/pdf" in text
+    assert "as signed" in text
+
+
+def test_the_detail_page_says_that_there_is_no_object(as_ops: Client, file: File) -> None:
+    storage.delete(file.key)
+    assert "There is no object under this key." in as_ops.get(page_of(file)).text
+
+
+def test_a_download_is_short_lived_and_in_the_history(as_ops: Client, ops: User, file: File) -> None:
+    answer = as_ops.get(page_of(file, "download"))
+    assert answer.status_code == 302
+    assert answer["Location"].startswith(storage.settings.R2_ENDPOINT_URL)
+    assert "X-Amz-Expires=60" in answer["Location"]
+    entry = LogEntry.objects.get()
+    assert (entry.user, entry.object_id, entry.get_change_message()) == (ops, file.key, "Downloaded.")
+    assert "Downloaded." in as_ops.get(page_of(file, "history")).text
+
+
+@pytest.mark.parametrize("page", ["change", "delete", "download", "history"])
+def test_a_key_that_is_not_there_is_no_error_of_ours(as_ops: Client, page: str) -> None:
+    answer = as_ops.get(reverse(f"admin:files_storedfile_{page}", args=["u/1/nothing-here"]))
+    assert answer.status_code in (302, 404)
+
+
+# --- deleting ---
+
+
+def test_deleting_goes_through_the_lifecycle_and_into_the_history(as_ops: Client, file: File) -> None:
+    assert "Quarterly report (final).pdf" in as_ops.get(page_of(file, "delete")).text
+    assert as_ops.post(page_of(file, "delete"), {"post": "yes"}).status_code == 302
+    assert storage.head(file.key) is None
+    assert File.objects.get(key=file.key).status == Status.DELETING, "young: remembered until its URL is surely dead"
+    assert LogEntry.objects.get().object_id == file.key
+
+
+def test_deleting_an_old_file_removes_its_document(as_ops: Client, file: File) -> None:
+    File.objects(key=file.key).update(created_at=uploads.now() - timedelta(days=1))
+    as_ops.post(page_of(file, "delete"), {"post": "yes"})
+    assert File.objects.count() == 0
+
+
+def test_deleting_what_is_selected_asks_first_and_takes_no_other(as_ops: Client, alice: User, file: File) -> None:
+    kept = Cast.upload(alice, filename="kept.pdf")
+    choice = {"action": "delete_selected", "_selected_action": [file.key]}
+    asked = as_ops.post(LIST, choice)
+    assert "Quarterly report (final).pdf" in asked.text
+    assert "kept.pdf" not in asked.text
+    assert File.objects.get(key=file.key).status == Status.READY
+
+    as_ops.post(LIST, {**choice, "post": "yes"})
+    assert storage.head(file.key) is None
+    assert File.objects.get(key=kept.key).status == Status.READY
+    assert [entry.object_id for entry in LogEntry.objects.all()] == [file.key]
+
+
+def test_deleting_across_pages_takes_all_of_them(as_ops: Client, alice: User) -> None:
+    for number in range(60):
+        Cast.sign(alice, filename=f"{number}.pdf")
+    first = File.objects.first().key
+    choice = {"action": "delete_selected", "_selected_action": [first], "select_across": "1"}
+    assert "Files: 60" in as_ops.post(LIST, choice).text
+    as_ops.post(LIST, {**choice, "post": "yes"})
+    assert File.objects(status__ne=Status.DELETING).count() == 0
+
+
+# --- clean up now ---
+
+
+def test_clean_up_now_sweeps_says_what_it_did_and_is_in_the_history(as_ops: Client, alice: User) -> None:
+    overdue, young = Cast.sign(alice), Cast.sign(alice)
+    Cast.put(overdue)
+    File.objects(key=overdue.key).update(created_at=uploads.now() - timedelta(hours=2))
+
+    answer = as_ops.post(f"{LIST}cleanup/", follow=True)
+
+    assert "Gave up 1 uploads, removed 1 documents with their objects." in answer.text
+    assert storage.head(overdue.key) is None
+    assert [file.key for file in File.objects] == [young.key]
+    assert "Gave up 1 uploads" in LogEntry.objects.get().change_message
+
+
+def test_clean_up_is_no_link(as_ops: Client) -> None:
+    assert as_ops.get(f"{LIST}cleanup/").status_code == 405
