@@ -68,18 +68,21 @@ class Process:
         deadline = time.monotonic() + within
         while not answers(self.port):
             if self.popen.poll() is not None:
-                raise Failed(f"{self.name} ended with status {self.popen.returncode}.{self._last_words()}")
+                raise Failed(f"{self.name} ended with status {self.popen.returncode}.{self.last_words()}")
             if time.monotonic() > deadline:
-                raise Failed(f"{self.name} did not open port {self.port} within {within:.0f} s.{self._last_words()}")
+                raise Failed(f"{self.name} did not open port {self.port} within {within:.0f} s.{self.last_words()}")
             time.sleep(0.05)
+
+    def ask_to_stop(self) -> None:
+        # Only the first process of the session is asked: Celery ends its children itself, after their work.
+        if self.popen is not None:
+            self.popen.terminate()
 
     def stop(self, within: float = 10) -> None:
         """Ask the program to end, then make sure that it and all it started have."""
         if self.popen is None:
             return
-        # Only the first process of the session is asked: Celery ends its children itself, after their work.
-        with contextlib.suppress(ProcessLookupError):
-            self.popen.terminate()
+        self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(within)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -97,7 +100,7 @@ class Process:
     def ended(self) -> bool:
         return self.popen is not None and self.popen.poll() is not None
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         if self.log is None or not self.log.exists():
             return ""
         lines = self.log.read_text(errors="replace").splitlines()[-8:]
@@ -112,26 +115,30 @@ def _die_with_parent() -> None:
 
 
 class Group:
-    """Processes that start in order, one when the other is ready, and stop in the reverse order."""
+    """Processes that start in stages, one when the other is ready, and stop in the reverse order."""
 
     def __init__(self) -> None:
-        self.processes: list[Process] = []
+        self.stages: list[tuple[Process, ...]] = []
 
-    def start(self, *processes: Process) -> None:
+    def start(self, *stage: Process) -> None:
         """Start some side by side and wait for those that have a port."""
-        for process in processes:
-            self.processes.append(process)
+        self.stages.append(stage)
+        for process in stage:
             process.start()
-        for process in processes:
+        for process in stage:
             if process.port is not None:
                 process.wait_until_ready()
 
     def stop(self) -> None:
-        while self.processes:
-            self.processes.pop().stop()
+        while self.stages:
+            stage = self.stages.pop()
+            for process in stage:
+                process.ask_to_stop()
+            for process in stage:
+                process.stop()
 
     def first_ended(self) -> Process | None:
-        return next((process for process in self.processes if process.ended), None)
+        return next((process for stage in self.stages for process in stage if process.ended), None)
 
 
 # --- the servers ----------------------------------------------------------------------------------------------------

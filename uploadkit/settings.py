@@ -6,6 +6,7 @@ The variables are explained in .env.example. Files named by ENV_FILES (by defaul
 
 import os
 import re
+import ssl
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,8 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 
 CELERY_BROKER_URL = REDIS_URL
+if REDIS_URL.startswith("rediss:"):
+    CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED}  # Celery asks, where redis-py assumes it
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_IGNORE_RESULT = True

@@ -23,7 +23,6 @@ from uploadkit import localstack
 from uploadkit.localstack import HOST, Failed, Group, Process
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-CELERY = [sys.executable, "-m", "celery", "--app", "uploadkit"]
 ENVIRONMENT_FILE = settings.VAR / "local.env"
 
 
@@ -66,19 +65,20 @@ class Command(BaseCommand):
         ENVIRONMENT_FILE.touch(mode=0o600)
         ENVIRONMENT_FILE.write_text("".join(f"{name}={value}\n" for name, value in environment.items()))
         prepare(bucket_is_ours="R2_BUCKET" in environment)
-        group.start(Process("The web server", [*MANAGE, "runserver", f"{HOST}:{port}", "--skip-checks"], port))
         group.start(
-            Process("The worker", [*CELERY, "worker", "--loglevel", "INFO", "--concurrency", "2", "--without-gossip"]),
-            Process("The beat", [*CELERY, "beat", "--loglevel", "WARNING"]),
+            web(port),
+            celery("worker", "--concurrency", "2", "--without-gossip", "--without-mingle"),
+            celery("beat"),
         )
         self.welcome(port)
         while (process := group.first_ended()) is None:
             time.sleep(0.2)
-        raise Failed(f"{process.name} ended, so everything is stopped. Its last lines are above, or in var/log/.")
+        raise Failed(f"{process.name} ended, so everything is stopped.{process.last_words()}")
 
     def welcome(self, port: int) -> None:
         how = f"with the button “Sign in as {getpass.getuser()}”" if settings.LAPTOP_SIGN_IN else "with GitHub"
-        self.say(f"\n  uploadkit is running at http://{HOST}:{port}/\n  Sign in {how}. Ctrl-C stops everything.\n")
+        self.say(f"\n  uploadkit is running at http://{HOST}:{port}/\n  Sign in {how}. Ctrl-C stops everything.")
+        self.say("  The other processes write to var/log/.\n")
 
     def say(self, text: str) -> None:
         self.stdout.write(text)
@@ -154,6 +154,16 @@ def kept_secret(path: Path) -> str:
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(50))
     return path.read_text()
+
+
+def web(port: int) -> Process:
+    environment = {"DJANGO_RUNSERVER_HIDE_WARNING": "true"}
+    return Process("The web server", [*MANAGE, "runserver", f"{HOST}:{port}", "--skip-checks"], port, env=environment)
+
+
+def celery(name: str, *options: str) -> Process:
+    argv = [sys.executable, "-m", "celery", "--quiet", "--app", "uploadkit", name, "--loglevel", "INFO", *options]
+    return Process(f"The {name}", argv, log=settings.VAR / "log" / f"{name}.log")
 
 
 def prepare(*, bucket_is_ours: bool) -> None:
