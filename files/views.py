@@ -11,8 +11,9 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from . import uploads
@@ -33,12 +34,12 @@ def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
             return view(request, str(request.user.pk), *args, **kwargs)
         if request.headers.get("HX-Request"):
             raise SignedOut
-        return redirect_to_login(request.get_full_path() if request.method == "GET" else "/files/")
+        return redirect_to_login(request.get_full_path() if request.method != "POST" else reverse("files:list"))
 
     return never_cache(wrapper)
 
 
-@require_GET
+@require_safe
 @signed_in
 @vary_on_headers("HX-Request")
 def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
@@ -75,18 +76,18 @@ def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     return render(request, "files/_row.html", {"file": file})
 
 
-@require_GET
+@require_safe
 @signed_in
 def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     file = uploads.fetch(owner_id, key, Status.READY)
     return redirect(uploads.download_url(file))
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     """Ask on GET, delete on POST; HTMX has asked already and wants the row gone, which an empty answer does."""
-    if request.method == "GET":
+    if request.method != "POST":
         return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, Status.READY)})
     uploads.delete(owner_id, key)
     return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
