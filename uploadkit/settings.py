@@ -148,9 +148,8 @@ def database(url: str) -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         }
     elif engine.endswith("postgresql"):
-        # connect_timeout bounds the way in, tcp_user_timeout a server that stops answering under an open connection.
-        timeouts = {"connect_timeout": 2, "tcp_user_timeout": 2500, "options": "-c statement_timeout=2500"}
-        parsed["OPTIONS"] = timeouts | parsed.get("OPTIONS", {})
+        # connect_timeout bounds the way in, in seconds; tcp_user_timeout a network that swallows what is sent, in milliseconds.
+        parsed["OPTIONS"] = {"connect_timeout": 2, "tcp_user_timeout": 2500, **parsed.get("OPTIONS", {})}
     return parsed
 
 
