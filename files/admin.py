@@ -133,9 +133,9 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
         swept = uploads.sweep_once()
-        said = f"Gave up {swept.expired} uploads, removed {swept.removed} documents with their objects."
+        said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
-            said += f" The bucket refused {len(swept.refused)}; the next sweep tries again."
+            said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."
         LogEntry.objects.create(
             user=request.user,  # type: ignore[misc]  # admin_view let only users in
             content_type_id=get_content_type_for_model(StoredFile).pk,

@@ -70,5 +70,5 @@ def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             f"ALLOWED_CONTENT_TYPES has {allowed!r}, which is no type.", hint="Write image/png, image/* or */*", id="files.E006"
         )
         for allowed in settings.ALLOWED_CONTENT_TYPES
-        if not CONTENT_TYPE.fullmatch(allowed) or allowed != allowed.lower()
+        if not (match := CONTENT_TYPE.fullmatch(allowed)) or match[1].lower() != allowed
     ]

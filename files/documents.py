@@ -6,11 +6,14 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Self
 
 from mongoengine import DateTimeField, Document, LongField, QuerySet, StringField
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on
 
 
 class Status(StrEnum):
@@ -26,7 +29,7 @@ class Cursor(NamedTuple):
     key: str
 
     def encode(self) -> str:
-        place = json.dumps([int(self.ready_at.timestamp() * 1000), self.key])
+        place = json.dumps([(self.ready_at - EPOCH) // MILLISECOND, self.key])
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     @classmethod
@@ -37,8 +40,8 @@ class Cursor(NamedTuple):
             if type(millis) is not int or type(key) is not str:
                 raise ValueError("a cursor is a number and a key")
             key.encode()  # a lone surrogate is valid JSON and no valid key
-            return cls(datetime.fromtimestamp(millis / 1000, UTC), key)
-        except (binascii.Error, ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
+            return cls(EPOCH + millis * MILLISECOND, key)
+        except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError("not a cursor") from error
 
 
@@ -114,3 +117,20 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     def place(self) -> Cursor:
         assert self.ready_at is not None, "only ready files are listed"
         return Cursor(self.ready_at, self.key)
+
+
+class SpentKey(Document):  # type: ignore[misc]  # mongoengine has no types
+    """A key whose document is gone while a PUT to it may still arrive: through a URL that lives, or one that was started and
+    takes its time, since the bucket asks for the date only at the start. Its object is deleted again at `look_at`.
+    """
+
+    key: str = StringField(primary_key=True, max_length=1024)
+    signed_at: datetime = DateTimeField(required=True)
+    look_at: datetime = DateTimeField(required=True)
+
+    meta = {
+        "collection": "spent_keys",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [("look_at", "key")],
+    }

@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 @shared_task
 def cleanup_pending() -> None:
     swept = uploads.sweep(older_than=settings.PENDING_MAX_AGE)
-    logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, len(swept.refused))
+    logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
 
 @shared_task

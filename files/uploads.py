@@ -13,12 +13,13 @@ in agreement, and every step can be repeated:
 
 - The document comes before the URL. A document without an object is harmless; the sweep removes it.
 - The object goes before the document. A crash in between leaves a DELETING document, which the next sweep finishes.
-- The document of a young upload stays, DELETING, after its object went. Its URL may still be good, or a PUT be under way
-  that no one can stop: should that put an object there again, the next sweep finds the document and with it the object.
+- A young key is remembered for a day after its document went (`SpentKey`). Its URL may still be good, or a slow PUT be under
+  way that no one can stop: what they put there, a later sweep deletes.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -26,16 +27,19 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from django.conf import settings
+from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, Status
+from .documents import File, SpentKey, Status
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
 URL_LIVES = 60  # seconds that an upload or download URL is good for
-# No document is forgotten sooner after its signing than this: the URL's life, and a minute for clocks that disagree.
-SHORTEST_MEMORY = timedelta(seconds=URL_LIVES + 60)
+URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
+# No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
+PUT_OVER = timedelta(days=1)
+REASONS_KEPT = 100
 
 
 class NotFound(Refusal):
@@ -168,19 +172,19 @@ def delete_many(keys: Iterable[str]) -> None:
     doomed = list(keys)
     File.objects.keyed(doomed).filter(status__in=(Status.PENDING, Status.READY)).update(status=Status.DELETING)
     try:
-        _finish(doomed, now() - settings.PENDING_MAX_AGE, Sweep())
+        _finish(doomed, Sweep())
     except storage.Error as error:
         logger.warning("the bucket did not delete %d files, the next sweep will: %s", len(doomed), error)
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep did. Every number counts documents; `refused` has the reason the bucket gave for a key."""
+    """What a sweep did, in documents; `reasons` has what the bucket said of the first 100 keys it refused."""
 
     expired: int = 0
     removed: int = 0
-    remembered: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: int = 0
+    reasons: dict[str, str] = field(default_factory=dict)
 
 
 def sweep(
@@ -200,16 +204,20 @@ def sweep(
     """
     result = Sweep()
     moment = now()
-    forget_before = moment - max(older_than, SHORTEST_MEMORY)
     overdue = File.objects.pending().created_before(moment - older_than)
-    for count, (status, keys) in enumerate(_batches(overdue, batch)):
-        if batches is not None and count >= batches:
-            break
+    # What is DELETING comes first, so that what this very sweep claims is not met a second time; and only what was signed by
+    # now, so that it does not run after those who cancel meanwhile.
+    deleting = File.objects.deleting().created_before(moment)
+    for keys in itertools.islice(itertools.chain(_batches(deleting, batch), _batches(overdue, batch)), batches):
         each(keys)
-        if status == Status.PENDING:
-            result.expired += len(keys) if dry_run else _claim(keys)
-        if not dry_run:
-            _finish(keys, forget_before, result)
+        if dry_run:
+            result.expired += File.objects.keyed(keys).pending().count()
+            result.removed += len(keys)
+        else:
+            result.expired += _claim(keys, overdue)
+            _finish(keys, result)
+    if not dry_run:
+        _look_again(moment, batch, result)
     return result
 
 
@@ -218,33 +226,62 @@ def sweep_once() -> Sweep:
     return sweep(older_than=settings.PENDING_MAX_AGE, batches=1)
 
 
-def _batches(overdue, size: int) -> Iterator[tuple[Status, list[str]]]:  # type: ignore[no-untyped-def]
-    # What is DELETING comes first, so that what this very sweep claims is not met a second time.
-    for status, files in ((Status.DELETING, File.objects.deleting()), (Status.PENDING, overdue)):
-        last = None
-        while page := list(files.oldest_first(after=last).only("key", "created_at").limit(size)):
-            last = page[-1]
-            yield status, [file.key for file in page]
+def _batches(files, size: int) -> Iterator[list[str]]:  # type: ignore[no-untyped-def]
+    last = None
+    while page := list(files.oldest_first(after=last).only("key", "created_at").limit(size)):
+        last = page[-1]
+        yield [file.key for file in page]
 
 
-def _claim(keys: list[str]) -> int:
-    claimed: int = File.objects.keyed(keys).pending().update(status=Status.DELETING)
+def _claim(keys: list[str], overdue) -> int:  # type: ignore[no-untyped-def]
+    claimed: int = overdue.keyed(keys).update(status=Status.DELETING)
     return claimed
 
 
-def _finish(keys: list[str], forget_before: datetime, result: Sweep) -> None:
-    """Remove the objects of those of `keys` that are DELETING, then the documents that are old enough."""
+def _finish(keys: list[str], result: Sweep) -> None:
+    """Remove the objects of those of `keys` that are DELETING, then their documents."""
     # Asked again, since a confirm may have won one of them: a READY file's object must never be touched.
-    doomed = list(File.objects.keyed(keys).deleting().scalar("key"))
-    if not doomed:
-        return
-    refused = storage.delete_many(doomed)
+    doomed = list(File.objects.keyed(keys).deleting().only("key", "created_at"))
+    refused = _delete_objects([file.key for file in doomed], result)
+    result.removed += _forget([file for file in doomed if file.key not in refused])
+
+
+def _delete_objects(keys: list[str], result: Sweep) -> set[str]:
+    """Delete the objects and return the keys that the bucket refused."""
+    refused = storage.delete_many(keys) if keys else {}
     for key, reason in refused.items():
         logger.warning("the bucket refused to delete %s: %s", key, reason)
-    result.refused |= refused
-    gone = File.objects.keyed(key for key in doomed if key not in refused).deleting()
-    result.removed += gone.created_before(forget_before).delete()
-    result.remembered += gone.count()
+        if len(result.reasons) < REASONS_KEPT:
+            result.reasons[key] = reason
+    result.refused += len(refused)
+    return set(refused)
+
+
+def _forget(files: list[File]) -> int:
+    """Remove DELETING documents whose objects are gone. Return how many there were."""
+    moment = now()
+    young = [
+        UpdateOne(
+            {"_id": file.key}, {"$set": {"signed_at": file.created_at, "look_at": file.created_at + URL_DEAD}}, upsert=True
+        )
+        for file in files
+        if file.created_at > moment - PUT_OVER
+    ]
+    if young:  # before the document goes, so that at any moment one of the two knows the key
+        SpentKey._get_collection().bulk_write(young, ordered=False)
+    removed: int = File.objects.keyed(file.key for file in files).deleting().delete()
+    return removed
+
+
+def _look_again(moment: datetime, batch: int, result: Sweep) -> None:
+    """Delete what came after its document went: once the URL is dead, and a last time when no PUT can be under way."""
+    due = SpentKey.objects(look_at__lte=moment).order_by("look_at", "key")
+    while keys := list(due.limit(batch).scalar("key")):
+        refused = _delete_objects(keys, result)
+        looked = SpentKey.objects(key__in=[key for key in keys if key not in refused])
+        looked.filter(signed_at__lte=moment - PUT_OVER).delete()
+        looked.update(look_at=moment + PUT_OVER)
+        SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
 
 
 def _pending(owner_id: str, key: str):  # type: ignore[no-untyped-def]
@@ -252,10 +289,10 @@ def _pending(owner_id: str, key: str):  # type: ignore[no-untyped-def]
 
 
 def _discard(file: File) -> None:
-    """Remove a DELETING file's object, then its document if it is old enough. The sweep does what this leaves undone."""
+    """Remove a DELETING file's object, then its document. The sweep does what this leaves undone."""
     try:
         storage.delete(file.key)
     except storage.Error as error:
         logger.warning("the bucket did not delete %s, the next sweep will: %s", file.key, error)
         return
-    File.objects.keyed([file.key]).deleting().created_before(now() - settings.PENDING_MAX_AGE).delete()
+    _forget([file])

@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import re
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.helpers import complete_social_login
+from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth's own types are not complete
-    def add_message(self, *args: object, **kwargs: object) -> None:
-        """Say nothing: that one is signed in shows on the page."""
+    def add_message(self, request: HttpRequest, level: int, *args: Any, **kwargs: Any) -> None:
+        """Say nothing but what went wrong: that one is signed in shows on the page."""
+        if level >= messages.ERROR:
+            super().add_message(request, level, *args, **kwargs)
+
+
+class GitHubAdapter(GitHubOAuth2Adapter):  # type: ignore[misc]
+    """GitHub, or what stands in its place: an answer of another shape than promised is a sign-in that failed, not a bug."""
+
+    def get_access_token_data(self, *args: Any, **kwargs: Any) -> Any:
+        with as_failed_sign_in():
+            return super().get_access_token_data(*args, **kwargs)
+
+    def complete_login(self, *args: Any, **kwargs: Any) -> Any:
+        with as_failed_sign_in():
+            login = super().complete_login(*args, **kwargs)
+        if not login.account.uid.isdecimal():  # str(None) would be one account for everybody
+            raise OAuth2Error("GitHub named no user")
+        return login
+
+
+@contextlib.contextmanager
+def as_failed_sign_in() -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ImproperlyConfigured) as error:
+        raise OAuth2Error(f"GitHub's answer is not what it should be: {error!r}") from error
+
+
+def with_github(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The view, by GET and POST alone: HEAD and OPTIONS pass the CSRF check and would start a sign-in."""
+
+    @require_http_methods(["GET", "POST"])
+    def guarded(request: HttpRequest) -> HttpResponse:
+        if not github_is_set_up():
+            raise Http404
+        return view(request)
+
+    return guarded
+
+
+github_login = with_github(OAuth2LoginView.adapter_view(GitHubAdapter))
+github_callback = with_github(OAuth2CallbackView.adapter_view(GitHubAdapter))
 
 
 @require_safe
@@ -77,4 +126,9 @@ def github_is_set_up() -> bool:
 
 
 def laptop_user() -> str:
-    return re.sub(r"[^\w.@+-]", "", getpass.getuser()) or "me" if settings.LAPTOP_SIGN_IN else ""
+    if not settings.LAPTOP_SIGN_IN:
+        return ""
+    try:
+        return re.sub(r"[^\w.@+-]", "", getpass.getuser()) or "me"
+    except (KeyError, OSError):  # a container's user that has no name
+        return "me"

@@ -14,7 +14,8 @@ urlpatterns = [
     path("accounts/laptop", accounts.laptop_sign_in, name="laptop_sign_in"),
     path("accounts/inactive", accounts.inactive, name="account_inactive"),
     path("accounts/3rdparty/", include("allauth.socialaccount.urls")),
-    path("accounts/", include("allauth.socialaccount.providers.github.urls")),
+    path("accounts/github/login/", accounts.github_login, name="github_login"),
+    path("accounts/github/login/callback/", accounts.github_callback, name="github_callback"),
     path("admin/", admin.site.urls),
     path("", include("files.urls")),
 ]

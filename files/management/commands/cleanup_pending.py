@@ -3,6 +3,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
 from pymongo.errors import PyMongoError
@@ -39,18 +40,18 @@ class Command(BaseCommand):
             self.stdout.write(key)
 
     def report(self, swept: uploads.Sweep, *, dry_run: bool) -> None:
+        given_up = f"{swept.expired} upload{pluralize(swept.expired)} never confirmed"
+        removed = (
+            f"{swept.removed} document{pluralize(swept.removed)} with {pluralize(swept.removed, 'its object,their objects')}"
+        )
         if dry_run:
-            self.stdout.write(f"Would give up {swept.expired} uploads that were never confirmed. Nothing was removed.")
+            self.stdout.write(f"Would give up {given_up} and remove {removed}. Nothing was removed.")
             return
-        self.stdout.write(f"Gave up {swept.expired} uploads that were never confirmed.")
-        self.stdout.write(f"Removed {swept.removed} documents with their objects.")
-        if swept.remembered:
-            self.stdout.write(
-                f"Removed the objects of {swept.remembered} more; their upload URLs may still be good, "
-                "so a later run removes the documents."
-            )
-        for key, reason in swept.refused.items():
-            self.stderr.write(f"The bucket refused to delete {key}: {reason}. A later run tries again.")
+        self.stdout.write(f"Gave up {given_up} and removed {removed}.")
+        for key, reason in swept.reasons.items():
+            self.stderr.write(f"The bucket refused to delete {key}: {reason}.")
+        if swept.refused:
+            self.stderr.write(f"A later run tries the {swept.refused} refused again.")
 
 
 def age(text: str | None) -> timedelta:
@@ -58,7 +59,8 @@ def age(text: str | None) -> timedelta:
         return settings.PENDING_MAX_AGE
     try:
         read: timedelta = TimeDelta().deserialize(text)
-    except ValidationError as error:
+        uploads.now() - read
+    except (ValidationError, OverflowError) as error:
         raise CommandError(f"--older-than is {text!r}: write a number and a unit, like 90s, 15m, 1h or 7d.") from error
     if read < timedelta(0):
         raise CommandError("--older-than cannot be negative.")

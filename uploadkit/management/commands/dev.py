@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import secrets
 import signal
@@ -20,6 +19,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from uploadkit import localstack
+from uploadkit.accounts import laptop_user
 from uploadkit.localstack import HOST, Failed, Group, Process
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         raise Failed(f"{process.name} ended, so everything is stopped.{process.last_words()}")
 
     def welcome(self, port: int) -> None:
-        how = f"with the button “Sign in as {getpass.getuser()}”" if settings.LAPTOP_SIGN_IN else "with GitHub"
+        how = f"with the button “Sign in as {laptop_user()}”" if settings.LAPTOP_SIGN_IN else "with GitHub"
         self.say(f"\n  uploadkit is running at http://{HOST}:{port}/\n  Sign in {how}. Ctrl-C stops everything.")
         self.say("  The other processes write to var/log/.\n")
 
