@@ -214,7 +214,7 @@ def sweep(
             result.expired += File.objects.keyed(keys).pending().count()
             result.removed += len(keys)
         else:
-            result.expired += _claim(keys, overdue)
+            result.expired += _claim(keys)
             _finish(keys, result)
     if not dry_run:
         _look_again(moment, batch, result)
@@ -233,8 +233,8 @@ def _batches(files, size: int) -> Iterator[list[str]]:  # type: ignore[no-untype
         yield [file.key for file in page]
 
 
-def _claim(keys: list[str], overdue) -> int:  # type: ignore[no-untyped-def]
-    claimed: int = overdue.keyed(keys).update(status=Status.DELETING)
+def _claim(keys: list[str]) -> int:
+    claimed: int = File.objects.keyed(keys).pending().update(status=Status.DELETING)
     return claimed
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import itertools
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import limits, storage, uploads
-from files.documents import File
+from files.documents import File, SpentKey
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,13 +39,14 @@ def django_db_setup(django_db_blocker: Any) -> None:
     """The worker's own SQLite file, which the processes that some tests start share with it."""
     with django_db_blocker.unblock():
         call_command("migrate", verbosity=0)
-        File.ensure_indexes()
+        call_command("ensure_indexes", verbosity=0, stdout=io.StringIO())
 
 
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     File.objects.delete()
+    SpentKey.objects.delete()
     cache.clear()
     limits._limiter().storage.reset()
 
@@ -91,7 +92,7 @@ def stranger(db: None) -> Client:
     return Client(raise_request_exception=False)
 
 
-_numbers = itertools.count(1)
+_http = httpx.Client()  # making one takes longer than a PUT
 
 
 class Cast:
@@ -105,7 +106,7 @@ class Cast:
 
     @staticmethod
     def put(signed: uploads.Signed, body: bytes = b"%PDF-") -> httpx.Response:
-        return httpx.put(signed.put.url, content=body, headers=signed.put.headers)
+        return _http.put(signed.put.url, content=body, headers=signed.put.headers)
 
     @classmethod
     def upload(cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf") -> File:

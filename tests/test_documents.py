@@ -1,0 +1,133 @@
+"""What is kept of a file: its place in the list, its indexes, and that one module alone changes its status."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from files import uploads
+from files.documents import Cursor, File, Status
+
+from .conftest import ROOT
+
+UPLOADS = ROOT / "files" / "uploads.py"
+
+
+@pytest.mark.parametrize("year", [1970, 2026, 2037, 2038, 2039, 2100])
+def test_a_place_survives_being_written_and_read_to_the_millisecond(year: int) -> None:
+    start = datetime(year, 3, 1, 12, 59, 59, tzinfo=UTC)
+    places = [Cursor(start + timedelta(milliseconds=number * 7919), f"u/1/{number}") for number in range(1000)]
+
+    assert [Cursor.decode(place.encode()) for place in places] == places
+
+
+@pytest.mark.parametrize("key", ["u/1/a", "", "ü💥", '"\\', "\x00"])
+def test_a_place_survives_whatever_the_key(key: str) -> None:
+    place = Cursor(datetime(2026, 1, 1, tzinfo=UTC), key)
+
+    assert Cursor.decode(place.encode()) == place
+    assert place.encode().replace("-", "").replace("_", "").isalnum(), "it goes into an address as it is"
+
+
+def test_a_place_is_that_of_the_file_as_mongodb_keeps_it() -> None:
+    moment = uploads.now()
+    File(
+        key="u/1/a", owner_id="1", name="a", content_type="a/a", size=1, status=Status.READY, created_at=moment, ready_at=moment
+    ).save(force_insert=True)
+
+    assert File.objects.get(key="u/1/a").place == Cursor(moment, "u/1/a")
+
+
+def test_the_indexes_are_those_that_the_queries_need() -> None:
+    indexes = {tuple(index["key"]) for index in File._get_collection().index_information().values()}
+
+    assert indexes == {
+        (("_id", 1),),
+        (("owner_id", 1), ("status", 1), ("ready_at", -1), ("_id", -1)),
+        (("status", 1), ("created_at", 1), ("_id", 1)),
+        (("created_at", -1), ("_id", -1)),
+    }
+
+
+# --- who changes a status -------------------------------------------------------------------------------------------
+
+
+def modules() -> list[Path]:
+    return sorted(path for room in ("files", "uploadkit") for path in (ROOT / room).rglob("*.py"))
+
+
+def names_in(node: ast.AST) -> set[str]:
+    return {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+
+
+def calls(tree: ast.AST, *methods: str) -> Iterator[tuple[ast.Call, ast.Attribute]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in methods:
+            yield node, node.func
+
+
+WRITES = ("save", "modify", "update", "update_one", "upsert_one", "insert", "delete", "bulk_write", "aggregate")
+
+
+def writes_to_files(source: str) -> list[str]:
+    """Where the source writes a File or assigns a status, other than to itself as an exception does."""
+    tree = ast.parse(source)
+    if "documents" not in source:
+        return []
+    found = [ast.unparse(call) for call, chain in calls(tree, *WRITES) if names_in(chain) & {"File", "file"}]
+    for node in ast.walk(tree):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        found += [
+            ast.unparse(node)
+            for target in targets
+            if isinstance(target, ast.Attribute) and target.attr == "status" and ast.unparse(target.value) != "self"
+        ]
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path != UPLOADS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_other_module_writes_a_file(path: Path) -> None:
+    assert writes_to_files(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "file.status = Status.READY",
+        "file.save()",
+        "File(key='a').save()",
+        "File.objects.ready().update(status='x')",
+        "File.objects.delete()",
+    ],
+)
+def test_a_module_that_did_would_be_found(line: str) -> None:
+    assert writes_to_files(f"from .documents import File, Status\n{line}") == [ast.unparse(ast.parse(line))]
+
+
+def test_every_change_of_status_names_the_status_it_expects() -> None:
+    tree = ast.parse(UPLOADS.read_text())
+    changes = [chain for call, chain in calls(tree, "modify", "update") if any(word.arg == "status" for word in call.keywords)]
+
+    assert len(changes) >= 5
+    for chain in changes:
+        expected = ("_pending(", ".pending()", ".ready()", ".deleting()", "status__in=", "status__ne=")
+        assert any(words in ast.unparse(chain) for words in expected), ast.unparse(chain)
+
+
+def test_a_document_is_saved_once_when_it_is_new() -> None:
+    """Saving again is an upsert: it would bring back a document that a sweep just removed."""
+    saves = [call for call, _ in calls(ast.parse(UPLOADS.read_text()), "save")]
+
+    assert [[ast.unparse(word) for word in call.keywords] for call in saves] == [["force_insert=True"]]
+
+
+def test_nothing_leaves_deleting() -> None:
+    """Whoever claimed a file may delete its object at any later time, so that the claim must be for good."""
+    for call, chain in calls(ast.parse(UPLOADS.read_text()), "modify", "update"):
+        new = next((ast.unparse(word.value) for word in call.keywords if word.arg == "status"), None)
+        if new not in (None, "Status.DELETING"):
+            assert "_pending(" in ast.unparse(chain)
