@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest
+from django.http import HttpRequest, RawPostDataException
 from django.template.defaultfilters import filesizeformat
 
 from . import names
@@ -80,7 +80,7 @@ class SignForm(forms.Form):
         if size > settings.MAX_UPLOAD_SIZE:
             limit = filesizeformat(settings.MAX_UPLOAD_SIZE)
             raise ValidationError(
-                f"The file has {filesizeformat(size)}; {limit} is the most. Choose a smaller one.", "too_large"
+                f"The file has {filesizeformat(min(size, 10**18))}; {limit} is the most. Choose a smaller one.", "too_large"
             )
         return size
 
@@ -98,7 +98,7 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
     try:
         # RecursionError: 16 KiB of "[" are enough for one.
         data = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, RawPostDataException) as error:
         raise Invalid("The request is not JSON. Send a JSON object.") from error
     if not isinstance(data, dict):
         raise Invalid("The request is not a JSON object. Send one, like {…}.")

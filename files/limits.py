@@ -99,4 +99,6 @@ def spend_address(request: HttpRequest, group: str, rate: str) -> None:
     """Count this request against its address. Raises TooMany, and redis.exceptions.RedisError when Redis is down."""
     usage = get_usage(request, group=group, key="ip", rate=rate, increment=True)
     if usage and usage["should_limit"]:
-        raise TooMany(f"Too many requests from your address. Try again in {usage['time_left']} s.", max(1, usage["time_left"]))
+        # A window of django-ratelimit's holds its last second too.
+        retry_after = max(1, usage["time_left"] + 1)
+        raise TooMany(f"Too many requests from your address. Try again in {retry_after} s.", retry_after)

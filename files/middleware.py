@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from . import limits
@@ -43,17 +44,24 @@ class AddressLimitMiddleware:
 
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
         match = request.resolver_match
-        signing_in = match is not None and (match.route.startswith("accounts/") or match.view_name == "admin:login")
-        anonymous = settings.SESSION_COOKIE_NAME not in request.COOKIES
+        assert match is not None, "Django resolves before it asks for views"
         try:
-            if signing_in:
+            if match.route.startswith("accounts/") or match.view_name == "admin:login":
                 limits.spend_address(request, "sign-in", settings.SIGN_IN_RATE)
-            elif anonymous:
+            elif is_anonymous(request):
                 limits.spend_address(request, "anonymous", settings.ADDRESS_RATE)
-        except limits.TooMany as error:
+        except (limits.TooMany, DatabaseError) as error:
             return refusal(request, error)
         except limits.Unreachable as error:
             logger.warning("Redis does not answer, so addresses are not limited: %s", error)
-            if match is not None and match.view_name == "admin:login" and request.method == "POST":
+            if match.view_name == "admin:login" and request.method == "POST":
                 return refusal(request, error)
         return None
+
+
+def is_anonymous(request: HttpRequest) -> bool:
+    """Whether there is no session. A made-up cookie is none either, by a query that the landing page must not need."""
+    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
+        return True
+    assert request.resolver_match is not None
+    return request.resolver_match.view_name != "landing" and not request.user.is_authenticated

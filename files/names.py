@@ -26,9 +26,11 @@ def clean_filename(raw: str) -> str:
     Letters of any script and emoji stay, the joiners inside of emoji too. Raises ValueError, with a sentence for the person
     who sent it, where nothing is left or too much.
     """
-    last = re.split(r"[/\\]", unicodedata.normalize("NFC", raw))[-1]
-    name = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in _UNSEEN).strip()
-    if name in ("", ".", ".."):
+    last = re.split(r"[/\\]", raw)[-1]
+    seen = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in _UNSEEN)
+    # NFC comes last: what was dropped may have stood between a letter and its accent.
+    name = unicodedata.normalize("NFC", seen).strip()
+    if name in (".", "..") or all(unicodedata.category(char) in ("Cf", "Zs") for char in name):
         raise ValueError("The file needs a name.")
     if len(name) > MAX_LENGTH:
         raise ValueError(f"The name is {len(name)} characters long; {MAX_LENGTH} is the most. Shorten it and try again.")
@@ -46,7 +48,9 @@ def clean_content_type(raw: str, filename: str) -> str:
     Raises ValueError with a sentence for the person who sent it.
     """
     if not raw.strip():
-        return mimetypes.guess_type(filename)[0] or "application/octet-stream"
+        # A slash in front, since "data:…" would be read as a URL.
+        guess, compression = mimetypes.guess_type(f"/{filename}")
+        return guess if guess and not compression else "application/octet-stream"
     match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
     if not match:
         raise ValueError("This is not a content type: write type/subtype, like image/png.")
