@@ -31,7 +31,7 @@ NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by
 class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
     """Nothing is added or edited here: a document is what an upload was."""
 
-    list_display = ("name", "owner_link", "content_type", "human_size", "status", "created_at")
+    list_display = ("name", "owner_link", "status", "human_size", "created_at", "content_type")
     list_filter = ("status", OwnerFilter, KindFilter, AgeFilter)
     list_per_page = 50
     list_max_show_all = 200

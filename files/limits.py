@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.template.defaultfilters import pluralize
 from django_ratelimit.core import get_usage
 from limits import RateLimitItemPerMinute
 from limits.errors import StorageError
@@ -69,7 +70,9 @@ def spend_signing(owner_id: str) -> Window:
     window = Window(item.amount, stats.remaining if passed else 0, max(1, math.ceil(stats.reset_time - time.time())))
     if not passed:
         raise TooMany(
-            f"You can start {window.limit} uploads a minute. Try again in {window.reset} s.", window.reset, window.headers()
+            f"You can start {window.limit} upload{pluralize(window.limit)} a minute. Try again in {window.reset} s.",
+            window.reset,
+            window.headers(),
         )
     return window
 

@@ -4,6 +4,7 @@
 const AT_ONCE = 3; // more only share the same line
 const ROWS_AT_ONCE = 100; // what files/views.py makes a request
 const STALLED_AFTER = 60_000; // milliseconds without a byte
+const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/list.html says the same
 const SPEED_OVER = 3_000; // milliseconds of the moving average
 
 const uploader = document.querySelector("#uploader");
@@ -20,7 +21,13 @@ const says = (what, ...values) => {
   const text = uploader.dataset[`says${what[0].toUpperCase()}${what.slice(1)}`];
   return values.reduce((sentence, value) => sentence.replace("%s", () => value), text);
 };
-const announce = (sentence) => { announcer.textContent = sentence; };
+// Each on its own line, so that one is not written over before it is read out.
+function announce(sentence) {
+  const line = document.createElement("p");
+  line.textContent = sentence;
+  announcer.append(line);
+  while (announcer.childElementCount > 10) announcer.firstElementChild.remove();
+}
 const csrfToken = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 
 function humanSize(bytes) {
@@ -55,7 +62,7 @@ class Upload {
     row.querySelector("[data-act=retry]").hidden = !failed;
     row.querySelector("[data-act=remove]").hidden = !failed;
     row.querySelector("[data-act=cancel]").hidden = failed || state === "confirming";
-    if (focused) row.querySelector("[data-act]:not([hidden])")?.focus();
+    if (focused) (row.querySelector("[data-act]:not([hidden])") ?? row).focus();
   }
 
   fail(sentence, status) {
@@ -70,6 +77,7 @@ class Upload {
     try {
       this.show("signing", says("signing"));
       const signed = await this.sign();
+      if (this.gone) return giveBack(signed.key);
       this.key = signed.key;
       await this.put(signed);
       this.arrived = true;
@@ -80,16 +88,10 @@ class Upload {
     }
   }
 
-  async sign() {
+  // Never cut short: the answer has the only copy of a key that the site may have written down already.
+  sign() {
     const { file } = this;
-    this.stop = new AbortController();
-    const answer = await post(
-      uploader.dataset.signUrl,
-      { filename: file.name, contentType: file.type, size: file.size },
-      this.stop.signal,
-    );
-    if (this.stop.signal.aborted) throw new Refused("", { silent: true });
-    return answer;
+    return post(uploader.dataset.signUrl, { filename: file.name, contentType: file.type, size: file.size });
   }
 
   put({ method, url, headers }) {
@@ -127,13 +129,14 @@ class Upload {
     htmx.trigger(this.row, "uploaded");
   }
 
-  // Stops what is under way. The document goes too; where that fails, the hourly cleanup sees to it.
   giveUp() {
-    this.stop?.abort();
     this.request?.abort();
-    if (this.key) post(uploader.dataset.cancelUrl, { key: this.key }).catch(() => {});
+    if (this.key) giveBack(this.key);
   }
 }
+
+// The document of an upload that will not come. Where this fails, the hourly cleanup sees to it.
+const giveBack = (key) => { post(uploader.dataset.cancelUrl, { key }).catch(() => {}); };
 
 class Refused extends Error {
   constructor(sentence, { status = 0, silent = false } = {}) {
@@ -170,20 +173,21 @@ class Progress {
   }
 }
 
-async function post(url, body, signal) {
+async function post(url, body) {
   let response;
   try {
     response = await fetch(url, {
       method: "POST",
       headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
       body: JSON.stringify(body),
-      signal,
+      signal: AbortSignal.timeout(ANSWERED_WITHIN),
     });
   } catch {
-    throw new Refused(says("unreachable"), { silent: signal?.aborted });
+    throw new Refused(says("unreachable"));
   }
   const answer = await response.json().catch(() => ({ error: says("unreachable") }));
-  if (!response.ok) throw new Refused(answer.error, { status: response.status });
+  // A 200 that is not JSON is somebody else's: the sign-in page of a hotel's network.
+  if (!response.ok || answer.error) throw new Refused(answer.error, { status: response.status });
   return answer;
 }
 
@@ -192,8 +196,14 @@ const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () =>
 
 // --- the queue ---------------------------------------------------------------------------------------------------------
 
-async function add(files) {
+// One after the other: htmx keeps only the last of the requests that wait for another of the same element.
+let rowsCame = Promise.resolve();
+function add(files) {
   const added = [...files].map((file) => new Upload(file, ++lastId));
+  rowsCame = rowsCame.then(() => addRows(added));
+}
+
+async function addRows(added) {
   for (let start = 0; start < added.length; start += ROWS_AT_ONCE) {
     const batch = added.slice(start, start + ROWS_AT_ONCE);
     for (const upload of batch) uploads.set(String(upload.id), upload);
@@ -206,8 +216,11 @@ async function add(files) {
         name: batch.map((upload) => upload.file.name),
         size: batch.map((upload) => upload.file.size),
       },
-    });
-    queue.push(...batch.filter((upload) => upload.row));
+    }).catch(() => {}); // "htmx:sendError" has said it
+    for (const upload of batch) {
+      if (upload.row) queue.push(upload);
+      else uploads.delete(String(upload.id));
+    }
     pump();
   }
 }
@@ -225,18 +238,26 @@ function retry(upload) {
     upload.key = "";
   }
   upload.show("waiting", says("waiting"));
+  upload.row.querySelector("progress").value = 0;
   queue.push(upload);
   pump();
 }
 
 function remove(upload) {
-  const next = upload.row.nextElementSibling?.querySelector("a, button") ?? document.querySelector("#chooser");
+  const before = upload.row.previousElementSibling;
   const place = queue.indexOf(upload);
   if (place >= 0) queue.splice(place, 1);
+  upload.gone = true;
   upload.giveUp();
   upload.row.remove();
   uploads.delete(String(upload.id));
-  next.focus();
+  focusBehind(before);
+}
+
+// Puts the focus on the row that is behind `before` now, so that whoever acted on a row goes on from its place.
+function focusBehind(before) {
+  const row = before ? before.nextElementSibling : list.firstElementChild;
+  (row?.querySelector("a:not([hidden]), button:not([hidden])") ?? chooser).focus();
 }
 
 // --- what the person does, and what the server answers -----------------------------------------------------------------
@@ -277,11 +298,17 @@ document.addEventListener("drop", (event) => {
 // Read at every request: signing in again in another tab changes it.
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = csrfToken(); });
 
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const upload = uploadOf(event.detail.elt);
-  if (upload && !event.detail.isError) {
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.isError) return;
+  const upload = uploadOf(detail.elt);
+  if (upload) {
     announce(says("done", upload.file.name));
     uploads.delete(String(upload.id));
+  }
+  const row = detail.elt.closest("li");
+  if (row?.contains(document.activeElement)) {
+    const before = row.previousElementSibling;
+    document.addEventListener("htmx:afterRequest", () => focusBehind(before), { once: true });
   }
 });
 
@@ -292,7 +319,8 @@ function refused(element, sentence, status) {
     if ([404, 409, 422].includes(status)) upload.arrived = false;
     upload.fail(sentence, status);
   } else {
-    notice.textContent = sentence;
+    notice.querySelector("[data-part=sentence]").textContent = sentence;
+    notice.querySelector("[data-part=sign-in]").hidden = status !== 401;
     notice.hidden = false;
   }
 }
@@ -303,4 +331,6 @@ document.addEventListener("htmx:responseError", ({ detail }) => {
 for (const name of ["htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, ({ detail }) => refused(detail.elt, says("unreachable"), 0));
 }
-document.addEventListener("htmx:beforeRequest", () => { notice.hidden = true; });
+document.addEventListener("htmx:beforeRequest", ({ detail }) => {
+  if (!uploadOf(detail.elt)) notice.hidden = true; // that an upload goes on says nothing about it
+});

@@ -1,0 +1,145 @@
+"""`make screenshots`: a picture of every page, and the one in the README."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Literal
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Locator, Page, expect
+
+from files import names, uploads
+from files.documents import File, Status
+from tests.conftest import ROOT
+
+from .conftest import Visit, Watch, bucket, row, status, upload_at
+
+FOLDER = ROOT / "screenshots"
+README = ROOT / "docs" / "screenshot.png"
+
+MEGABYTE = 1024 * 1024
+LISTED = [  # name, type, bytes, minutes since
+    ("Floor plan, second draft.pdf", "application/pdf", 2_413_880, 4),
+    ("2026-11-14 Interview Okafor.m4a", "audio/mp4", 31_204_551, 52),
+    ("Rechnung Nº 2041 – Größe & Farbe.pdf", "application/pdf", 184_022, 190),
+    ("kitchen-north-wall.heic", "image/heic", 4_811_905, 60 * 21),
+    ("Кошторис 2026.xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", 58_711, 60 * 26),
+    ("all-measurements-of-the-site-with-every-correction-that-was-made-until-november.csv", "text/csv", 912_404, 60 * 70),
+    ("عرض الأسعار.docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document", 77_430, 60 * 24 * 6),
+    ("backup.tar.zst", "application/zstd", 48_913_408, 60 * 24 * 33),
+]
+
+# A large file that need not go through Playwright: the page makes it and drops it.
+DROP_LARGE = """([name, kind, size]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([new Uint8Array(size)], name, { type: kind }));
+    document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true }));
+}"""
+
+Scheme = Literal["light", "dark"]
+LOOKS: list[tuple[int, Scheme]] = [(1280, "light"), (1280, "dark"), (360, "light"), (360, "dark")]
+looks = pytest.mark.parametrize(("width", "scheme"), LOOKS)
+
+
+def look(visit: Visit, user: User | None, path: str, width: int, scheme: Scheme) -> Page:
+    size = {"width": width, "height": 800 if width > 500 else 740}
+    return visit(user, path, viewport=size, color_scheme=scheme)
+
+
+def take(page: Page, name: str, width: int, scheme: Scheme) -> None:
+    page.screenshot(path=FOLDER / f"{name}-{width}-{scheme}.png", full_page=True)
+
+
+def list_files(owner: User) -> None:
+    for name, kind, size, minutes in LISTED:
+        moment = uploads.now() - timedelta(minutes=minutes)
+        key = names.new_key(str(owner.pk), name)
+        File(
+            key=key,
+            owner_id=str(owner.pk),
+            name=name,
+            content_type=kind,
+            size=size,
+            status=Status.READY,
+            created_at=moment,
+            ready_at=moment,
+            etag="5d41402abc4b2a76b9719d911017c592",
+        ).save(force_insert=True)
+
+
+def upload_slowly(page: Page, name: str, kind: str, megabytes: int) -> Locator:
+    """A row that has come a good way and takes a while yet."""
+    upload_at(page, 4 * MEGABYTE)
+    page.evaluate(DROP_LARGE, [name, kind, megabytes * MEGABYTE])
+    return row(page, name)
+
+
+def come_to(upload: Locator, percent: str) -> None:
+    expect(status(upload)).to_have_text(re.compile(rf"^{percent} %"))
+
+
+@pytest.fixture
+def alice(alice: User) -> User:
+    alice.first_name, alice.last_name = "Alice", "Moreau"
+    alice.save()
+    return alice
+
+
+@looks
+@pytest.mark.parametrize(("name", "path"), [("landing", "/"), ("login", "/login"), ("missing", "/nothing-here")])
+def test_pages_of_a_stranger(visit: Visit, watch: Watch, name: str, path: str, width: int, scheme: Scheme) -> None:
+    watch.foresee("404")
+    take(look(visit, None, path, width, scheme), name, width, scheme)
+
+
+@looks
+def test_the_list(visit: Visit, alice: User, width: int, scheme: Scheme) -> None:
+    page = look(visit, alice, "/files/", width, scheme)
+    take(page, "empty", width, scheme)
+
+    list_files(alice)
+    page.reload()
+    take(page, "list", width, scheme)
+
+    page.get_by_role("link", name="Delete Floor").focus()
+    page.keyboard.press("Tab")
+    take(page, "focus", width, scheme)
+
+    page.goto(f"/files/{File.objects.newest_first().first().key}/delete")
+    take(page, "delete", width, scheme)
+
+
+@looks
+def test_an_upload_that_runs_one_that_waits_and_one_that_failed(
+    visit: Visit, alice: User, watch: Watch, width: int, scheme: Scheme
+) -> None:
+    watch.foresee("ERR_FAILED")
+    list_files(alice)
+    page = look(visit, alice, "/files/", width, scheme)
+    page.route(bucket(), lambda route: route.abort(), times=1)
+    page.evaluate(DROP_LARGE, ["Site visit, west side.mov", "video/quicktime", 12 * MEGABYTE])
+    expect(row(page, "Site visit")).to_have_attribute("data-state", "failed")
+    take(page, "failed", width, scheme)
+
+    upload = upload_slowly(page, "Model of the roof.ifc", "application/x-step", 20)
+    come_to(upload, "[3-9][0-9]")
+    take(page, "uploading", width, scheme)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "mongo"])
+@looks
+def test_the_admin(visit: Visit, ops: User, alice: User, width: int, scheme: Scheme) -> None:
+    list_files(alice)
+    page = look(visit, ops, "/admin/files/storedfile/", width, scheme)
+    take(page, "admin-list", width, scheme)
+
+
+def test_the_picture_in_the_readme(visit: Visit, alice: User) -> None:
+    README.parent.mkdir(exist_ok=True)
+    list_files(alice)
+    page = visit(alice, viewport={"width": 1200, "height": 720}, color_scheme="light")
+    upload = upload_slowly(page, "Walk through the garden.mp4", "video/mp4", 40)
+    come_to(upload, "(5[5-9]|6[0-9])")
+    page.screenshot(path=README)

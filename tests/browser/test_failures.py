@@ -1,0 +1,416 @@
+"""Every way an upload can fail leaves a row that says what happened, and a way on."""
+
+import re
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, Response, expect
+
+from files import storage, uploads
+from files.documents import File, Status
+
+from .conftest import (
+    Held,
+    Site,
+    Watch,
+    a_file,
+    bucket,
+    button,
+    choose,
+    end_sessions,
+    expect_failed,
+    finished,
+    names,
+    refuse,
+    row,
+    said,
+    sign_in,
+    status,
+    until,
+    upload_at,
+)
+from .line import Line
+
+CUT = "The connection was cut before the file had arrived. Try again when you are online."
+
+
+def never_confirmed(watch: Watch) -> bool:
+    return watch.sent("POST", "confirm") == [] and File.objects.ready().count() == 0
+
+
+# --- the PUT ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_cut_in_the_middle(page: Page, watch: Watch, line: Line) -> None:
+    watch.foresee("ERR_")
+    upload_at(page, 100_000)
+    choose(page, a_file("slow.bin", 300_000))
+    expect(status(row(page, "slow.bin"))).to_have_text(re.compile("[1-9] %"))
+
+    line.cut()
+
+    expect_failed(row(page, "slow.bin"), CUT)
+    assert f"slow.bin was not uploaded. {CUT}" in said(page, "announced")
+    assert never_confirmed(watch)
+
+    line.mend()
+    button(row(page, "slow.bin"), "Try again").click()
+    expect(finished(page, "slow.bin")).to_be_visible()
+
+
+def test_a_url_that_expired(page: Page, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.foresee("403")
+    monkeypatch.setattr(uploads, "URL_LIVES", 1)
+    puts = Held(page, bucket())
+    with page.expect_response("**/api/uploads/sign") as signed:
+        choose(page, a_file())
+    puts.wait_for()
+    ends = datetime.fromisoformat(signed.value.json()["expiresAt"]).timestamp()
+    until(page, lambda: time.time() > ends + 1.5)
+
+    puts.let_go()
+
+    expect_failed(
+        row(page, "report.txt"), "The upload link was refused: it may have expired, or your clock is wrong. Try again."
+    )
+    assert never_confirmed(watch)
+
+
+def test_a_url_that_somebody_tampered_with(page: Page, watch: Watch) -> None:
+    watch.foresee("403")
+    page.route(
+        bucket(), lambda route: route.continue_(url=re.sub("X-Amz-Signature=..", "X-Amz-Signature=00", route.request.url))
+    )
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), re.compile("The upload link was refused"))
+    assert never_confirmed(watch)
+
+
+def test_a_url_that_was_used_already(page: Page, watch: Watch) -> None:
+    watch.foresee("412")
+    puts = Held(page, bucket())
+    with page.expect_response("**/api/uploads/sign") as signed:
+        choose(page, a_file())
+    puts.wait_for()
+    wish = signed.value.json()
+    assert httpx.put(wish["url"], content=b"x" * 24, headers=wish["headers"]).status_code == 200
+
+    puts.let_go()
+
+    expect_failed(
+        row(page, "report.txt"), "The bucket has a file under this link already. Try again to send it under a new one."
+    )
+    assert never_confirmed(watch)
+
+
+def test_a_bucket_that_is_broken(page: Page, watch: Watch) -> None:
+    watch.foresee("500")
+    headers = {"Access-Control-Allow-Origin": "*"}
+    page.route(bucket(), lambda route: route.fulfill(status=500, body="<Error/>", headers=headers))
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "The bucket refused the file (500). Try again, or tell whoever runs this site.")
+    assert never_confirmed(watch)
+
+
+def test_a_bucket_that_goes_silent_is_given_up_after_a_minute(visit: Any, alice: User, watch: Watch) -> None:
+    page = visit(alice, None)
+    page.clock.install()
+    page.goto("/files/")
+    puts = Held(page, bucket())
+    choose(page, a_file())
+    puts.wait_for()
+
+    page.clock.run_for(59_000)
+    expect(status(row(page, "report.txt"))).to_have_text("Preparing the upload")
+    page.clock.run_for(2_000)
+
+    expect_failed(row(page, "report.txt"), re.compile("^Nothing has moved for a minute"))
+    assert never_confirmed(watch)
+
+
+def test_a_file_that_was_changed_after_it_was_chosen(page: Page, watch: Watch, tmp_path: Path) -> None:
+    watch.foresee("ERR_")
+    chosen = tmp_path / "report.txt"
+    chosen.write_text("as it was")
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    page.locator("#chooser").set_input_files(chosen)
+    signing.wait_for()
+    chosen.unlink()
+
+    signing.let_go()
+
+    expect_failed(
+        row(page, "report.txt"), "The file could not be read; it may have changed or moved. Remove it and choose it again."
+    )
+    assert never_confirmed(watch)
+
+
+# --- the signing --------------------------------------------------------------------------------------------------------
+
+
+def test_too_many_signings(page: Page, watch: Watch, settings: Any) -> None:
+    watch.foresee("429")
+    settings.SIGNINGS_PER_MINUTE = 1
+    choose(page, a_file("one.txt"))
+    expect(finished(page, "one.txt")).to_be_visible()
+
+    choose(page, a_file("two.txt"))
+
+    expect_failed(row(page, "two.txt"), re.compile(r"^You can start 1 uploads? a minute. Try again in \d+ s.$"))
+    assert len(watch.sent("PUT", "")) == 1
+    settings.SIGNINGS_PER_MINUTE = 20
+    button(row(page, "two.txt"), "Try again").click()
+    expect(finished(page, "two.txt")).to_be_visible()
+
+
+def test_a_file_that_is_too_large(page: Page, watch: Watch, settings: Any) -> None:
+    watch.foresee("413")
+    settings.MAX_UPLOAD_SIZE = 10
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "The file has 24\xa0bytes; 10\xa0bytes is the most. Choose a smaller one.")
+    assert watch.sent("PUT", "") == []
+
+
+def test_a_file_of_a_type_that_is_not_allowed(page: Page, watch: Watch, settings: Any) -> None:
+    watch.foresee("415")
+    settings.ALLOWED_CONTENT_TYPES = ["image/*"]
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "Files of type text/plain are not accepted here, only image/*.")
+    assert watch.sent("PUT", "") == []
+
+
+def test_an_empty_file(page: Page, watch: Watch) -> None:
+    watch.foresee("400")
+    choose(page, a_file(size=0))
+
+    expect_failed(row(page, "report.txt"), "The file is empty. Choose one with something in it.")
+
+
+@pytest.mark.parametrize("name", ["MongoDB", "Redis"])
+def test_a_dependency_that_is_down_is_named(page: Page, watch: Watch, name: str) -> None:
+    watch.foresee("503")
+    sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
+    refuse(page, "**/api/uploads/sign", 503, sentence)
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), sentence)
+    button(row(page, "report.txt"), "Try again").click()
+    expect(finished(page, "report.txt")).to_be_visible()
+
+
+def test_a_site_that_is_cut_off(page: Page, watch: Watch) -> None:
+    watch.foresee("ERR_FAILED")
+    page.route("**/api/uploads/sign", lambda route: route.abort(), times=1)
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "This site does not answer. Try again when you are online.")
+    button(row(page, "report.txt"), "Try again").click()
+    expect(finished(page, "report.txt")).to_be_visible()
+
+
+@pytest.mark.parametrize("code", [200, 502])
+def test_a_proxy_that_answers_in_the_place_of_the_site(page: Page, watch: Watch, code: int) -> None:
+    watch.foresee("502")
+    page.route("**/api/uploads/sign", lambda route: route.fulfill(status=code, body="<h1>Sign in to this hotel</h1>"))
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "This site does not answer. Try again when you are online.")
+
+
+def test_a_session_that_ended_offers_to_sign_in_and_then_goes_on(
+    page: Page, alice: User, watch: Watch, open_site: Site
+) -> None:
+    watch.foresee("401")
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    choose(page, a_file())
+    signing.wait_for()
+    end_sessions()
+    signing.let_go()
+
+    expect_failed(row(page, "report.txt"), "You are signed out. Sign in, then try again.")
+    link = row(page, "report.txt").get_by_role("link", name="Sign in")
+    with page.context.expect_page() as opened:
+        link.click()
+    expect(opened.value.get_by_role("heading", name="Sign in")).to_be_visible()
+
+    sign_in(page.context, alice, open_site)
+    button(row(page, "report.txt"), "Try again").click()
+    expect(finished(page, "report.txt")).to_be_visible()
+
+
+def test_the_way_to_sign_in_goes_away_with_its_reason(page: Page, watch: Watch, alice: User, open_site: Site) -> None:
+    watch.foresee("401", "503")
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    choose(page, a_file())
+    signing.wait_for()
+    end_sessions()
+    signing.let_go()
+    link = row(page, "report.txt").get_by_role("link", name="Sign in")
+    expect(link).to_be_visible()
+
+    sign_in(page.context, alice, open_site)
+    refuse(page, "**/api/uploads/sign", 503, "Redis does not answer.")
+    button(row(page, "report.txt"), "Try again").click()
+    expect_failed(row(page, "report.txt"), "Redis does not answer.")
+    expect(link).to_be_hidden()
+
+
+# --- the rows -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_session_that_ended_before_files_were_chosen_offers_to_sign_in(page: Page, watch: Watch) -> None:
+    watch.foresee("401")
+    end_sessions()
+    choose(page, a_file())
+
+    notice = page.get_by_role("alert")
+    expect(notice).to_contain_text("You are signed out. Sign in, then try again.")
+    expect(notice.get_by_role("link", name="Sign in")).to_be_visible()
+
+
+def test_a_site_that_is_down_when_files_are_chosen(page: Page, watch: Watch) -> None:
+    watch.foresee("ERR_FAILED", "^htmx:")
+    page.route("**/files/uploads", lambda route: route.abort(), times=1)
+    choose(page, a_file("one.txt"))
+    expect(page.get_by_role("alert")).to_contain_text("This site does not answer. Try again when you are online.")
+
+    choose(page, a_file("two.txt"))
+    expect(finished(page, "two.txt")).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_notice_stays_while_an_upload_goes_on(page: Page, watch: Watch) -> None:
+    watch.foresee("503")
+    puts = Held(page, bucket())
+    choose(page, a_file("one.txt"))
+    puts.wait_for()
+    refuse(page, "**/files/uploads", 503, "MongoDB does not answer.")
+    choose(page, a_file("two.txt"))
+    expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
+
+    puts.let_go()
+    expect(finished(page, "one.txt")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
+
+
+# --- the confirm --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [401, 500, 503])
+def test_a_confirm_that_fails_is_tried_again_without_sending_the_file_twice(page: Page, watch: Watch, code: int) -> None:
+    watch.foresee(str(code))
+    refuse(page, "**/files/confirm", code, "The bucket does not answer.")
+    choose(page, a_file())
+
+    expect_failed(row(page, "report.txt"), "The bucket does not answer.")
+    button(row(page, "report.txt"), "Try again").click()
+
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert len(watch.sent("PUT", "")) == 1
+    assert len(watch.sent("POST", "/files/confirm")) == 2
+
+
+def test_a_confirm_whose_answer_is_lost_finds_the_file_ready(page: Page, watch: Watch) -> None:
+    watch.foresee("ERR_FAILED", "^htmx:")
+    confirming = Held(page, "**/files/confirm", "POST")
+    choose(page, a_file())
+    confirming.wait_for()
+    route = confirming.waiting.pop()
+    route.fetch()
+    route.abort()
+
+    expect_failed(row(page, "report.txt"), "This site does not answer. Try again when you are online.")
+    confirming.let_go()
+    button(row(page, "report.txt"), "Try again").click()
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert File.objects.count() == 1
+
+
+def test_a_confirm_that_finds_nothing_in_the_bucket_sends_the_file_again(page: Page, watch: Watch) -> None:
+    watch.foresee("409")
+    confirming = Held(page, "**/files/confirm", "POST")
+    choose(page, a_file())
+    confirming.wait_for()
+    (file,) = File.objects.pending()
+    storage.delete(file.key)
+    confirming.let_go()
+
+    expect_failed(row(page, "report.txt"), "The file has not arrived in the bucket. Upload it, then confirm again.")
+    button(row(page, "report.txt"), "Try again").click()
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert len(watch.sent("PUT", "")) == 2
+
+
+# --- the way on ---------------------------------------------------------------------------------------------------------
+
+
+def fail_once(page: Page, watch: Watch, *wanted: str) -> None:
+    """Uploads whose PUTs were cut."""
+    watch.foresee("ERR_FAILED")
+    page.route(bucket(), lambda route: route.abort(), times=len(wanted))
+    choose(page, *[a_file(name) for name in wanted])
+    for name in wanted:
+        expect_failed(row(page, name), CUT)
+
+
+def test_try_again_signs_anew_and_gives_up_the_old_key(page: Page, watch: Watch) -> None:
+    signed: list[Response] = []
+    page.on("response", lambda response: signed.append(response) if "/sign" in response.url else None)
+    fail_once(page, watch, "report.txt")
+
+    button(row(page, "report.txt"), "Try again").click()
+
+    expect(finished(page, "report.txt")).to_be_visible()
+    old, new = [response.json()["key"] for response in signed]
+    assert old != new
+    until(page, lambda: File.objects.pending().count() == 0)
+    assert [file.key for file in File.objects.ready()] == [new]
+    assert File.objects.filter(key=old).first() is None or File.objects.get(key=old).status == Status.DELETING
+
+
+def test_try_again_starts_the_bar_from_nothing(page: Page, watch: Watch, line: Line) -> None:
+    watch.foresee("ERR_")
+    upload_at(page, 100_000)
+    choose(page, a_file("slow.bin", 300_000))
+    slow = row(page, "slow.bin")
+    expect(status(slow)).to_have_text(re.compile("[1-9] %"))
+    line.cut()
+    expect_failed(slow, CUT)
+
+    line.mend()
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    button(slow, "Try again").click()
+    signing.wait_for()
+    expect(slow.locator("progress")).to_have_js_property("value", 0)
+    signing.let_go()
+    expect(finished(page, "slow.bin")).to_be_visible()
+
+
+def test_remove_takes_the_row_away_and_gives_up_its_document(page: Page, watch: Watch) -> None:
+    fail_once(page, watch, "report.txt")
+
+    button(row(page, "report.txt"), "Remove").click()
+
+    expect(row(page, "report.txt")).to_have_count(0)
+    until(page, lambda: File.objects.pending().count() == 0)
+    assert never_confirmed(watch)
+    page.reload()
+    assert names(page) == []
+
+
+def test_an_upload_that_fails_makes_room_for_the_next(page: Page, watch: Watch) -> None:
+    watch.foresee("ERR_FAILED")
+    page.route(bucket(), lambda route: route.abort(), times=3)
+    choose(page, *[a_file(f"{number}.txt") for number in range(6)])
+
+    expect(page.locator("[data-state=failed]")).to_have_count(3)
+    expect(page.locator("#files > .file")).to_have_count(3)
