@@ -6,6 +6,7 @@ from . import accounts
 
 admin.site.site_header = admin.site.site_title = "uploadkit operations"
 admin.site.index_title = "Operations"
+admin.site.enable_nav_sidebar = False  # the list of files needs the width, and there is little to navigate
 
 urlpatterns = [
     path("", accounts.landing, name="landing"),
