@@ -1,4 +1,9 @@
+import os
+import sys
+
 from django.apps import AppConfig
+
+from .localstack import die_with_parent
 
 
 class UploadkitConfig(AppConfig):
@@ -6,3 +11,8 @@ class UploadkitConfig(AppConfig):
 
     name = "uploadkit"
     verbose_name = "uploadkit"
+
+    def ready(self) -> None:
+        # The reloader of runserver serves from a second process, which must not outlive the first.
+        if os.environ.get("RUN_MAIN") == "true" and sys.platform == "linux":
+            die_with_parent()

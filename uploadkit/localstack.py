@@ -60,7 +60,7 @@ class Process:
                 stderr=subprocess.STDOUT if out else None,
                 env={**os.environ, **self.env},
                 start_new_session=True,
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  it is one system call
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  it is one system call
             )
 
     def wait_until_ready(self, within: float = READY_WITHIN) -> None:
@@ -80,9 +80,12 @@ class Process:
 
     def stop(self, within: float = 10) -> None:
         """Ask the program to end, then make sure that it and all it started have."""
+        self.ask_to_stop()
+        self.wait_until_stopped(within)
+
+    def wait_until_stopped(self, within: float = 10) -> None:
         if self.popen is None:
             return
-        self.ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.popen.wait(within)
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -109,8 +112,8 @@ class Process:
         return "\n" + "\n".join(f"    {line[:300]}" for line in lines) + f"\n(the whole log is {self.log}){hint}"
 
 
-def _die_with_parent() -> None:
-    # Linux's prctl(PR_SET_PDEATHSIG): even a kill -9 of ours leaves nothing behind.
+def die_with_parent() -> None:
+    """Linux's prctl(PR_SET_PDEATHSIG): even a kill -9 of the parent leaves nothing behind."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -135,7 +138,7 @@ class Group:
             for process in stage:
                 process.ask_to_stop()
             for process in stage:
-                process.stop()
+                process.wait_until_stopped()
 
     def first_ended(self) -> Process | None:
         return next((process for stage in self.stages for process in stage if process.ended), None)
@@ -150,7 +153,7 @@ def mongod(folder: Path, port: int | None = None) -> Process:
         *(binary("mongod") or pip_mongod(), "--dbpath", _made(folder / "mongo"), "--port", str(port), "--bind_ip", HOST),
         *("--wiredTigerCacheSizeGB", "0.25", "--nounixsocket", "--setParameter", "diagnosticDataCollectionEnabled=false"),
     ]
-    return Process("mongod", argv, port, _log(folder, "mongod"))
+    return Process("mongod", argv, port, log_file(folder, "mongod"))
 
 
 def valkey(folder: Path, port: int | None = None) -> Process:
@@ -160,7 +163,7 @@ def valkey(folder: Path, port: int | None = None) -> Process:
         *("--dir", _made(folder / "redis"), "--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction"),
         *("--databases", "64"),  # the tests take one for each of their workers
     ]
-    return Process("Valkey", argv, port, _log(folder, "valkey"))
+    return Process("Valkey", argv, port, log_file(folder, "valkey"))
 
 
 def seaweedfs(folder: Path, port: int | None = None) -> Process:
@@ -193,7 +196,7 @@ def seaweedfs(folder: Path, port: int | None = None) -> Process:
         *("-s3.allowedOrigins=http://none.invalid", "-s3.concurrentUploadLimitMB=128", "-master.telemetry=false"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),
     ]
-    return Process("SeaweedFS", argv, port, _log(folder, "seaweedfs"), env={"GOMEMLIMIT": "256MiB"})
+    return Process("SeaweedFS", argv, port, log_file(folder, "seaweedfs"), env={"GOMEMLIMIT": "256MiB"})
 
 
 def s3_environment(port: int, bucket: str = BUCKET) -> dict[str, str]:
@@ -291,5 +294,5 @@ def _made(folder: Path) -> str:
     return str(folder)
 
 
-def _log(folder: Path, name: str) -> Path:
+def log_file(folder: Path, name: str) -> Path:
     return Path(_made(folder / "log")) / f"{name}.log"

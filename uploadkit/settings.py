@@ -4,6 +4,7 @@ The variables are explained in .env.example. Files named by ENV_FILES (by defaul
 `make run` leaves in `var/local.env`) fill in what the environment does not set.
 """
 
+import contextlib
 import os
 import re
 import ssl
@@ -19,6 +20,9 @@ from marshmallow import ValidationError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR = BASE_DIR / "var"  # what a laptop keeps: data of the local servers, users, the beat's clock
+
+with contextlib.suppress(OSError):  # a file system that is read-only does no harm where nothing is kept in there
+    VAR.mkdir(exist_ok=True)
 
 env = FileAwareEnv(strip_whitespace=True)  # X_FILE names a file that has the value of X, for secrets
 for name in os.environ.get("ENV_FILES", ".env var/local.env").split():
@@ -41,7 +45,7 @@ def origins(values: list[str]) -> None:
 
 def required(name: str, on_a_laptop: str) -> str:
     """Read what production must name. With DEBUG the local servers' value stands in."""
-    return env.str(name, on_a_laptop) if DEBUG else env.str(name, validate=validate.Length(min=1, error="is empty"))
+    return (env.str(name, "") or on_a_laptop) if DEBUG else env.str(name, validate=validate.Length(min=1, error="is empty"))
 
 
 def mongodb_uri(value: str) -> None:
@@ -177,8 +181,6 @@ MONGODB_OPTIONS: dict[str, Any] = {
     "tz_aware": True,
 }
 
-if "DATABASE_URL" not in os.environ:
-    VAR.mkdir(exist_ok=True)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": env.database("DATABASE_URL", f"sqlite:///{VAR / 'db.sqlite3'}"),
     # The admin reads the files' collection through this one; MongoEngine is its only writer.

@@ -21,6 +21,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uploadkit import localstack
 from uploadkit.accounts import laptop_user
 from uploadkit.localstack import HOST, Failed, Group, Process
+from uploadkit.settings import env
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 ENVIRONMENT_FILE = settings.VAR / "local.env"
@@ -49,9 +50,6 @@ class Command(BaseCommand):
             except Failed as error:
                 raise CommandError(str(error)) from error
             finally:
-                # A second Ctrl-C must not cut the stopping short.
-                for number in SIGNALS:
-                    signal.signal(number, signal.SIG_IGN)
                 ENVIRONMENT_FILE.unlink(missing_ok=True)
                 group.stop()
         self.say("Everything is stopped. Files and logins are kept in var/.")
@@ -90,6 +88,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def stop_on_signals() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
+        # A second one, even of the same moment, must not cut the stopping short.
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
         if number == signal.SIGHUP:
             # The terminal is gone: whatever is still written must not fail.
             null = os.open(os.devnull, os.O_RDWR)
@@ -116,23 +117,28 @@ def only_one_here(path: Path) -> Iterator[None]:
 
 def web_port(wanted: int | None) -> int:
     """The port that was asked for, which must be free; else 8000 or the next one that is."""
-    asked = wanted or int(os.environ.get("PORT") or 0)
+    asked = wanted or env.int("PORT", 0)
     if asked and not localstack.is_free(asked):
         raise CommandError(f"Port {asked} is busy. Name another: make run ARGS='--port {asked + 1}'")
     return asked or next(port for port in range(8000, 8100) if localstack.is_free(port))
+
+
+def configured(name: str) -> bool:
+    """Whether the environment or .env says something of it; the settings' reader keeps what it read from .env to itself."""
+    return bool(env.str(name, ""))
 
 
 def start_servers(group: Group, folder: Path) -> dict[str, str]:
     """Start what the environment does not name, and return how to reach it."""
     servers: list[Process] = []
     environment: dict[str, str] = {}
-    if "MONGODB_URI" not in os.environ:
+    if not configured("MONGODB_URI"):
         servers.append(localstack.mongod(folder))
         environment["MONGODB_URI"] = f"mongodb://{HOST}:{servers[-1].port}/uploadkit"
-    if "REDIS_URL" not in os.environ:
+    if not configured("REDIS_URL"):
         servers.append(localstack.valkey(folder))
         environment["REDIS_URL"] = f"redis://{HOST}:{servers[-1].port}/0"
-    if not {"R2_ENDPOINT_URL", "R2_ACCOUNT_ID"} & set(os.environ):
+    if not configured("R2_ENDPOINT_URL") and not configured("R2_ACCOUNT_ID"):
         servers.append(localstack.seaweedfs(folder))
         environment |= localstack.s3_environment(servers[-1].port or 0)
     group.start(*servers)
@@ -141,9 +147,9 @@ def start_servers(group: Group, folder: Path) -> dict[str, str]:
 
 def site_environment(port: int) -> dict[str, str]:
     environment = {"DEBUG": "1"}
-    if "SITE_ORIGINS" not in os.environ:
+    if not configured("SITE_ORIGINS"):
         environment["SITE_ORIGINS"] = f"http://{HOST}:{port},http://localhost:{port}"
-    if "SECRET_KEY" not in os.environ:
+    if not configured("SECRET_KEY"):
         environment["SECRET_KEY"] = kept_secret(settings.VAR / "secret_key")
     return environment
 
@@ -163,7 +169,7 @@ def web(port: int) -> Process:
 
 def celery(name: str, *options: str) -> Process:
     argv = [sys.executable, "-m", "celery", "--quiet", "--app", "uploadkit", name, "--loglevel", "INFO", *options]
-    return Process(f"The {name}", argv, log=settings.VAR / "log" / f"{name}.log")
+    return Process(f"The {name}", argv, log=localstack.log_file(settings.VAR, name))
 
 
 def prepare(*, bucket_is_ours: bool) -> None:

@@ -1,0 +1,250 @@
+"""The site as production runs it: DEBUG off, behind a proxy with TLS, each process by its line of the Procfile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.db import connections
+
+from files import limits, storage
+from files.documents import File
+from uploadkit import localstack
+from uploadkit.celery import app as celery
+from uploadkit.localstack import HOST, Process
+from uploadkit.settings import database
+
+from .processes import BIN, ROOT, copy_of_the_project, manage, prepare, run, wait_until, without_configuration
+
+SITE = "https://files.example.com"
+PROXY = {"Host": "files.example.com", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
+
+
+def procfile() -> dict[str, str]:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+class Production:
+    """A release of the project: its code in a folder, its configuration in the environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = copy_of_the_project(folder / "project")
+        self.port = localstack.free_port()
+        names = ("REDIS_URL", "R2_ENDPOINT_URL", "R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY", "R2_REGION")
+        self.environment = without_configuration(
+            **{name: os.environ[name] for name in names},
+            PATH=f"{BIN}:{os.environ['PATH']}",
+            DEBUG="0",
+            SECRET_KEY="a-key-for-the-tests-alone-that-nobody-else-has-ever-seen",
+            SITE_ORIGINS=SITE,
+            TRUSTED_PROXY_COUNT="1",
+            HOST=HOST,
+            PORT=str(self.port),
+            MONGODB_URI=os.environ["MONGODB_URI"] + "_production",
+            DATABASE_URL=f"sqlite:///{folder}/users.sqlite3",
+            R2_BUCKET=os.environ["R2_BUCKET"] + "-production",
+            GITHUB_CLIENT_ID="production-client",
+            GITHUB_CLIENT_SECRET="production-secret",
+        )
+
+    def process(self, name: str, port: int | None = None, **more: str) -> Process:
+        """One line of the Procfile, run by a shell as those who read Procfiles do. The log has its standard output alone."""
+        shell = f"cd {shlex.quote(str(self.folder))} && exec {procfile()[name]} 2>{self.errors(name)}"
+        environment = [f"{variable}={value}" for variable, value in {**self.environment, **more}.items()]
+        # env -i: what tests.servers and pytest put into this environment must not reach production.
+        return Process(name, ["env", "-i", *environment, "sh", "-c", shell], port, self.log(name))
+
+    def log(self, name: str) -> Path:
+        return self.folder.parent / f"{name}.out"
+
+    def errors(self, name: str) -> Path:
+        return self.folder.parent / f"{name}.err"
+
+
+@contextlib.contextmanager
+def running(*processes: Process) -> Iterator[None]:
+    group = localstack.Group()
+    try:
+        group.start(*processes)
+        yield
+    finally:
+        group.stop()
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> Production:
+    production = Production(tmp_path_factory.mktemp("production"))
+    prepare(production.folder, production.environment)
+    return production
+
+
+@pytest.fixture(scope="module")
+def web(production: Production) -> Iterator[httpx.Client]:
+    """The web process as its proxy sees it."""
+    process = production.process("web", production.port)
+    with running(process), httpx.Client(base_url=f"http://{HOST}:{production.port}", headers=PROXY) as client:
+        yield client
+
+
+# --- what browsers are told -----------------------------------------------------------------------------------------
+
+
+def test_whoever_comes_by_http_is_sent_to_https(web: httpx.Client) -> None:
+    answer = web.get("/login?next=/files/", headers={"X-Forwarded-Proto": "http"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (301, f"{SITE}/login?next=/files/")
+
+
+def test_browsers_are_told_to_come_by_https_for_a_year(web: httpx.Client) -> None:
+    assert web.get("/").headers["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+
+
+def test_a_host_that_is_not_ours_is_refused(web: httpx.Client) -> None:
+    answer = web.get("/", headers={"Host": "evil.example.com"})
+
+    assert answer.status_code == 400
+    assert "evil" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/nowhere", "/admin/login/"])
+def test_every_page_says_what_it_may_load_and_nothing_inline(web: httpx.Client, production: Production, path: str) -> None:
+    headers = web.get(path).headers
+    policy = dict(directive.strip().split(" ", 1) for directive in headers["Content-Security-Policy"].split(";"))
+
+    assert "unsafe" not in headers["Content-Security-Policy"]
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["connect-src"] == f"'self' {production.environment['R2_ENDPOINT_URL']}"
+    assert policy["frame-ancestors"] == "'none'"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+def test_cookies_go_by_https_only(web: httpx.Client) -> None:
+    page = web.get("/login")
+    token = page.cookies["csrftoken"]
+    # The way to GitHub keeps its state in the session.
+    cookies = {"Cookie": f"csrftoken={token}", "X-CSRFToken": token, "Origin": SITE}
+    start = web.post("/accounts/github/login/", headers=cookies)
+
+    assert start.headers["Location"].startswith("https://github.com/login/oauth/authorize?")
+    csrf, session = page.headers["Set-Cookie"], start.headers["Set-Cookie"]
+    assert session.startswith("sessionid=")
+    assert "Secure" in csrf
+    assert "SameSite=Lax" in csrf
+    assert all(attribute in session for attribute in ("Secure", "HttpOnly", "SameSite=Lax"))
+
+
+def test_static_files_have_hashed_names_are_compressed_and_kept_for_good(web: httpx.Client) -> None:
+    paths = re.findall(r'(?:href|src)="(/static/[^"]+\.(?:css|js))"', web.get("/login").text)
+
+    assert paths
+    for path in paths:
+        assert re.search(r"\.[0-9a-f]{12}\.(css|js)$", path), path
+        answer = web.get(path, headers={"Accept-Encoding": "gzip"})
+        assert answer.status_code == 200
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert answer.headers["Cache-Control"] == "max-age=315360000, public, immutable"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_sign_in_by_name_alone_does_not_exist(web: httpx.Client) -> None:
+    token = web.get("/login").cookies["csrftoken"]
+    headers = {"Cookie": f"csrftoken={token}", "X-CSRFToken": token, "Origin": SITE}
+
+    assert web.post("/accounts/laptop", headers=headers, data={"name": "alice"}).status_code == 404
+
+
+# --- processes ------------------------------------------------------------------------------------------------------
+
+
+def test_logs_are_on_standard_output(web: httpx.Client, production: Production) -> None:
+    web.get("/", headers={"Host": "evil.example.com"})
+
+    log = production.log("web")
+    wait_until(lambda: "Invalid HTTP_HOST header: 'evil.example.com'" in log.read_text(), log.read_text())
+    assert "evil.example.com" not in production.errors("web").read_text()
+
+
+def test_the_release_prepares_an_empty_database_and_can_be_repeated(production: Production, tmp_path: Path) -> None:
+    environment = production.environment | {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/empty.sqlite3",
+        "MONGODB_URI": production.environment["MONGODB_URI"] + "_release",
+    }
+    for _ in range(2):
+        done = run(["sh", "-c", procfile()["release"]], production.folder, environment)
+        assert done.returncode == 0, done.stderr
+
+    assert manage(production.folder, environment, "migrate", "--check").returncode == 0
+
+
+def test_the_beat_wakes_the_worker_who_cleans_up(production: Production) -> None:
+    worker = production.process("worker")
+    beat = production.process("beat", CLEANUP_EVERY="1s")
+    log = production.log("worker")
+    with running(worker, beat):
+        wait_until(
+            lambda: beat.ended or worker.ended or "succeeded" in log.read_text(), f"a cleanup is through: {log.read_text()}"
+        )
+
+        assert not beat.ended, production.log("beat").read_text()
+        assert re.search(r"cleanup: .*\n.*files\.tasks\.cleanup_pending\S+ succeeded", log.read_text())
+
+
+def test_every_process_has_a_line_and_every_line_is_tested() -> None:
+    assert set(procfile()) == {"web", "worker", "beat", "release"}
+
+
+# --- nobody waits for ever ------------------------------------------------------------------------------------------
+
+
+def test_the_client_of_mongodb_has_time_outs() -> None:
+    options = File._get_collection().database.client.options
+
+    assert 0 < options.timeout <= 3
+    assert 0 < options.server_selection_timeout <= 3
+    assert 0 < options.pool_options.connect_timeout <= 3
+
+
+def test_the_admins_client_of_mongodb_has_time_outs() -> None:
+    options = connections["mongo"].settings_dict["OPTIONS"]
+
+    assert 0 < options["timeoutMS"] <= 10_000
+    assert 0 < options["serverSelectionTimeoutMS"] <= 3_000
+    assert 0 < options["connectTimeoutMS"] <= 3_000
+
+
+@pytest.mark.parametrize(("patient", "longest"), [(False, 3), (True, 60)])
+def test_the_clients_of_the_bucket_have_time_outs(patient: bool, longest: float) -> None:
+    config = storage._client(patient=patient).meta.config
+
+    assert 0 < config.connect_timeout <= longest  # type: ignore[attr-defined]
+    assert 0 < config.read_timeout <= longest  # type: ignore[attr-defined]
+
+
+def test_the_clients_of_redis_have_time_outs() -> None:
+    for client in (limits._limiter().storage.storage, cache._cache.get_client()):  # type: ignore[attr-defined]
+        options = client.connection_pool.connection_kwargs
+        assert 0 < options["socket_timeout"] <= 1
+        assert 0 < options["socket_connect_timeout"] <= 1
+    broker = celery.conf.broker_transport_options
+    assert 0 < broker["socket_timeout"] <= 30
+    assert 0 < broker["socket_connect_timeout"] <= 30
+
+
+def test_the_clients_of_the_database_have_time_outs() -> None:
+    assert 0 < settings.DATABASES["default"]["OPTIONS"]["timeout"] <= 3
+    postgres = database("postgres://alice:secret@db.example.com/files")["OPTIONS"]
+    assert 0 < postgres["connect_timeout"] <= 3
+    assert 0 < postgres["tcp_user_timeout"] <= 3_000
