@@ -30,7 +30,7 @@ from django.conf import settings
 from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, SpentKey, Status
+from .documents import File, FileQuerySet, SpentKey, Status
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ def sweep_once() -> Sweep:
     return sweep(older_than=settings.PENDING_MAX_AGE, batches=1)
 
 
-def _batches(files, size: int) -> Iterator[list[str]]:  # type: ignore[no-untyped-def]
+def _batches(files: FileQuerySet, size: int) -> Iterator[list[str]]:
     last = None
     while page := list(files.oldest_first(after=last).only("key", "created_at").limit(size)):
         last = page[-1]
@@ -284,8 +284,8 @@ def _look_again(moment: datetime, batch: int, result: Sweep) -> None:
         SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
 
 
-def _pending(owner_id: str, key: str):  # type: ignore[no-untyped-def]
-    return File.objects.owned_by(owner_id).pending().filter(key=key)
+def _pending(owner_id: str, key: str) -> FileQuerySet:
+    return File.objects.owned_by(owner_id).pending().filter(key=key)  # type: ignore[no-any-return]
 
 
 def _discard(file: File) -> None:

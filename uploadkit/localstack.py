@@ -21,11 +21,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 HOST = "127.0.0.1"
 BUCKET = "uploadkit"
 ACCESS_KEY_ID = "uploadkit"
 SECRET_ACCESS_KEY = "uploadkit-local"
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 READY_WITHIN = 60  # seconds; a busy machine takes a few
 
 PACKAGES = {  # of the libraries that mongod needs and a small Linux may lack
@@ -53,6 +55,7 @@ class Process:
     def start(self) -> None:
         with contextlib.ExitStack() as stack:
             out = stack.enter_context(self.log.open("ab")) if self.log else None
+            mask = stack.enter_context(signals_wait())
             self.popen = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
@@ -60,7 +63,7 @@ class Process:
                 stderr=subprocess.STDOUT if out else None,
                 env={**os.environ, **self.env},
                 start_new_session=True,
-                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509  it is one system call
+                preexec_fn=lambda: in_the_child(mask),  # noqa: PLW1509  two system calls
             )
 
     def wait_until_ready(self, within: float = READY_WITHIN) -> None:
@@ -110,6 +113,25 @@ class Process:
         missing = next((package for library, package in PACKAGES.items() if any(library in line for line in lines)), None)
         hint = f"\nA system library is missing. On Debian and Ubuntu: apt install {missing}" if missing else ""
         return "\n" + "\n".join(f"    {line[:300]}" for line in lines) + f"\n(the whole log is {self.log}){hint}"
+
+
+@contextlib.contextmanager
+def signals_wait() -> Iterator[set[signal.Signals]]:
+    """Hold back what asks us to stop, and yield the mask as it was.
+
+    An exception that a signal's handler raises within a fork is lost in its callbacks, or comes before we know the child.
+    """
+    mask = cast("set[signal.Signals]", signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS))
+    try:
+        yield mask
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def in_the_child(mask: set[signal.Signals]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    if sys.platform == "linux":
+        die_with_parent()
 
 
 def die_with_parent() -> None:

@@ -20,7 +20,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from uploadkit import localstack
 from uploadkit.accounts import laptop_user
-from uploadkit.localstack import HOST, Failed, Group, Process
+from uploadkit.localstack import HOST, STOP_SIGNALS, Failed, Group, Process, signals_wait
 from uploadkit.settings import env
 
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, help="of the web server (default: PORT, or 8000 or the next free one)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        settings.VAR.mkdir(exist_ok=True)
+        os.chdir(settings.BASE_DIR)  # Celery looks for the app in the folder it is started from
         group = Group()
         with only_one_here(settings.VAR / "lock"):
             try:
@@ -83,13 +83,10 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
 def stop_on_signals() -> None:
     def stop(number: int, frame: FrameType | None) -> None:
         # A second one, even of the same moment, must not cut the stopping short.
-        for other in SIGNALS:
+        for other in STOP_SIGNALS:
             signal.signal(other, signal.SIG_IGN)
         if number == signal.SIGHUP:
             # The terminal is gone: whatever is still written must not fail.
@@ -98,7 +95,7 @@ def stop_on_signals() -> None:
                 os.dup2(null, stream)
         raise Stopped
 
-    for number in SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
 
 
@@ -179,6 +176,7 @@ def prepare(*, bucket_is_ours: bool) -> None:
     """
     steps = [["migrate", "--verbosity", "0"], ["ensure_indexes"], *([["storage_setup"]] if bucket_is_ours else [])]
     for name, *options in steps:
-        done = subprocess.run([*MANAGE, name, *options], capture_output=True, text=True, check=False)
+        with signals_wait():
+            done = subprocess.run([*MANAGE, name, *options], capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failed(f"manage.py {name} failed:\n{done.stdout}{done.stderr}")
