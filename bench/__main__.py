@@ -33,9 +33,12 @@ REQUESTS = 1600
 
 Request = tuple[str, str, bytes | None, dict[str, str]]  # method, path, body, headers
 
+GRANIAN = ["granian", "--interface", "wsgi", "--no-ws", "--host", HOST, "--port", "{port}", "--workers", "2"]
+GUNICORN = ["gunicorn", "--bind", HOST + ":{port}", "--workers", "2", "--worker-class", "gthread", "--no-control-socket"]
 SERVERS = {
-    "granian, 2 workers of 4 threads (shipped)": ["granian", "--workers", "2", "--blocking-threads", "4"],
-    "granian, 2 workers of 1 thread": ["granian", "--workers", "2", "--blocking-threads", "1"],
+    "granian, 2 workers of 4 threads (shipped)": [*GRANIAN, "--blocking-threads", "4"],
+    "granian, 2 workers of 1 thread": [*GRANIAN, "--blocking-threads", "1"],
+    "gunicorn, 2 workers of 4 threads": [*GUNICORN, "--threads", "4"],
 }
 
 

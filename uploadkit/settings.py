@@ -208,8 +208,6 @@ CACHES = {
         "OPTIONS": REDIS_OPTIONS,
     }
 }
-# django-ratelimit needs an atomic increment, which the RedisCache has though the check does not know it.
-SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 
 CELERY_BROKER_URL = REDIS_URL
