@@ -9,8 +9,6 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import get_content_type_for_model
-from django.contrib.admin.utils import unquote
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
@@ -21,7 +19,8 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from . import storage, uploads
-from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter
+from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, owners_of
+from .documents import Status
 from .models import StoredFile
 
 NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by name
@@ -64,7 +63,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
 
     @admin.display(description="owner", ordering="owner_id")
     def owner_link(self, file: StoredFile) -> str:
-        owner = file.owner if hasattr(file, "owner") else User.objects.filter(pk=file.owner_id).first()
+        owner = file.owner if hasattr(file, "owner") else owners_of([file]).get(file.owner_id)
         if owner is None:
             return f"{file.owner_id} (gone)"
         return format_html('<a href="{}">{}</a>', reverse("admin:auth_user_change", args=[owner.pk]), owner)
@@ -88,18 +87,26 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
 
     @admin.display(description="download")
     def download(self, file: StoredFile) -> str:
+        if file.status != Status.READY:
+            return "Only ready files can be downloaded."
         link = reverse("admin:files_storedfile_download", args=[file.key])
         return format_html('<a href="{}">Download</a>, by a link that is good for a minute. The history will say so.', link)
 
     # --- deleting goes through the lifecycle ---
 
     def delete_model(self, request: HttpRequest, obj: StoredFile) -> None:
-        uploads.delete_many([obj.key])
+        self.delete_files(request, [obj.key])
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> None:
         keys = queryset.order_by().values_list("pk", flat=True).iterator()
         while some := list(itertools.islice(keys, storage.DELETE_LIMIT)):
-            uploads.delete_many(some)
+            self.delete_files(request, some)
+
+    def delete_files(self, request: HttpRequest, keys: list[str]) -> None:
+        left = uploads.delete_many(keys)
+        if left:
+            said = f"Not yet gone from the bucket: {left}. Their owners see them no more, and the next sweep tries again."
+            self.message_user(request, said, messages.WARNING)
 
     def get_deleted_objects(self, objs: Iterable[StoredFile], request: HttpRequest) -> Any:
         """Name some and count all; Django would load and list every one."""
@@ -120,13 +127,13 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         ]
 
     def download_view(self, request: HttpRequest, key: str) -> HttpResponse:
-        file = self.get_object(request, unquote(key))
+        file = self.get_object(request, key)
         if not self.has_view_permission(request, file):
             raise PermissionDenied
-        if file is None:
+        if file is None or file.status != Status.READY:
             raise Http404
         self.log_change(request, file, "Downloaded.")
-        return redirect(storage.sign_get(file.key, filename=file.name, lives=uploads.URL_LIVES))
+        return redirect(uploads.download_url(file))
 
     def cleanup_view(self, request: HttpRequest) -> HttpResponse:
         """One batch of the sweep, while the person waits; the beat does the rest."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -78,7 +78,7 @@ class OwnerFilter(admin.SimpleListFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """What else is filtered by, for the form to keep."""
-        for name, values in changelist.get_filters_params().items():
+        for name, values in changelist.filter_params.items():
             if name != self.parameter_name:
                 yield from ({"name": name, "value": value} for value in values)
 
@@ -101,6 +101,12 @@ class FileList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        owners = User.objects.in_bulk({file.owner_id for file in self.result_list if file.owner_id.isdecimal()})
+        owners = owners_of(self.result_list)
         for file in self.result_list:
-            file.owner = owners.get(int(file.owner_id)) if file.owner_id.isdecimal() else None
+            file.owner = owners.get(file.owner_id)
+
+
+def owners_of(files: Iterable[StoredFile]) -> dict[str, User]:
+    """The users who own the files, by owner id; without those who are gone."""
+    users = User.objects.in_bulk({int(file.owner_id) for file in files if file.owner_id.isdecimal()})
+    return {str(pk): user for pk, user in users.items()}

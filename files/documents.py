@@ -11,6 +11,11 @@ from enum import StrEnum
 from typing import NamedTuple, Self
 
 from mongoengine import DateTimeField, Document, LongField, QuerySet, StringField
+from mongoengine.errors import OperationError
+from pymongo.errors import PyMongoError
+
+# What goes wrong with MongoDB: MongoEngine wraps what a command answers, and lets through what the connection says.
+Error = (PyMongoError, OperationError)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on

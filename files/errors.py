@@ -12,13 +12,12 @@ from http import HTTPStatus
 import limits.errors
 import redis.exceptions
 from django.core.exceptions import BadRequest, SuspiciousOperation
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
-from kombu.exceptions import OperationalError as BrokerError
 from pymongo.errors import PyMongoError
 
-from . import storage
+from . import documents, storage
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -26,10 +25,10 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 5  # seconds; what a dependency that restarts needs
 
 DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
-    (PyMongoError, "MongoDB"),
+    (documents.Error, "MongoDB"),
     (storage.Error, "The bucket"),
-    ((limits.errors.StorageError, redis.exceptions.RedisError, BrokerError), "Redis"),
-    ((DatabaseError, InterfaceError), "The database"),
+    ((limits.errors.StorageError, redis.exceptions.RedisError), "Redis"),
+    ((OperationalError, InterfaceError), "The database"),
 ]
 
 
@@ -48,12 +47,19 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     if isinstance(error, (BadRequest, SuspiciousOperation)):
         sentence = "The request is malformed or too large. Reload the page and try again."
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
-    name = next((name for down, name in DEPENDENCIES if isinstance(error, down)), None)
+    name = dependency(error)
     return unavailable(request, name, error) if name else None
 
 
+def dependency(error: BaseException) -> str | None:
+    """What is down, by the exception it left."""
+    if isinstance(error, DatabaseError) and isinstance(error.__cause__, PyMongoError):
+        error = error.__cause__  # the admin reads MongoDB through Django's database layer
+    return next((name for down, name in DEPENDENCIES if isinstance(error, down)), None)
+
+
 def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
-    logger.error("%s does not answer: %s", name, error)
+    logger.error("%s does not answer: %s", name, error, exc_info=error)
     sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
     headers = {"Retry-After": str(RETRY_AFTER)}
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)

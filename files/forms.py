@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, RawPostDataException
+from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.template.defaultfilters import filesizeformat
 
 from . import names
@@ -93,13 +93,14 @@ class KeyForm(forms.Form):
 
 def read_json(request: HttpRequest) -> dict[str, Any]:
     """The request's body as a JSON object. Raises Invalid for anything else."""
-    if int(request.headers.get("Content-Length") or 0) > MAX_BODY:
-        raise Invalid(f"The request has more than {filesizeformat(MAX_BODY)}. Send a JSON object with the fields alone.")
     try:
+        too_long = int(request.headers.get("Content-Length") or 0) > MAX_BODY
         # RecursionError: 16 KiB of "[" are enough for one.
-        data = json.loads(request.body)
-    except (ValueError, RecursionError, RawPostDataException) as error:
+        data = None if too_long else json.loads(request.body)
+    except (ValueError, RecursionError, RawPostDataException, UnreadablePostError) as error:
         raise Invalid("The request is not JSON. Send a JSON object.") from error
+    if too_long:
+        raise Invalid(f"The request has more than {filesizeformat(MAX_BODY)}. Send a JSON object with the fields alone.")
     if not isinstance(data, dict):
         raise Invalid("The request is not a JSON object. Send one, like {…}.")
     return data

@@ -41,14 +41,13 @@ class Window:
 
 
 class TooMany(Refusal):
-    """Asked too often; `retry_after` is in seconds."""
+    """Asked too often; the headers say when to ask again."""
 
     code = "rate_limited"
     status = HTTPStatus.TOO_MANY_REQUESTS
 
     def __init__(self, message: str, retry_after: int, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
         self.headers = {"Retry-After": str(retry_after), **(headers or {})}
 
 

@@ -53,9 +53,9 @@ class SignedPut:
 def _client(*, patient: bool = False) -> S3Client:
     """One client a process, made at first use and so after the fork: it takes 0.1 s to make and is thread-safe.
 
-    A person waits for the impatient one, a sweep for the patient one.
+    The patient one is for deletions of up to 1,000 keys: 44 s at the worst, where the other takes 2.5 s.
     """
-    timeouts = {"connect_timeout": 5, "read_timeout": 60} if patient else {"connect_timeout": 1, "read_timeout": 1.5}
+    timeouts = {"connect_timeout": 2, "read_timeout": 20} if patient else {"connect_timeout": 1, "read_timeout": 1.5}
     return boto3.client(
         "s3",
         endpoint_url=settings.R2_ENDPOINT_URL,
@@ -65,7 +65,7 @@ def _client(*, patient: bool = False) -> S3Client:
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
-            retries={"mode": "standard", "total_max_attempts": 3 if patient else 1},
+            retries={"mode": "standard", "total_max_attempts": 2 if patient else 1},
             # Newer SDKs add CRC headers by default. On a presigned URL they would have to be sent by the browser, and
             # S3-compatible stores refuse them: https://developers.cloudflare.com/r2/examples/aws/boto3/
             request_checksum_calculation="when_required",

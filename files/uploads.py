@@ -31,6 +31,7 @@ from pymongo import UpdateOne
 
 from . import names, storage
 from .documents import File, FileQuerySet, SpentKey, Status
+from .models import StoredFile
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ def fetch(owner_id: str, key: str, *statuses: Status) -> File:
     return file
 
 
-def download_url(file: File) -> str:
+def download_url(file: File | StoredFile) -> str:
     """A URL that downloads the file under its own name for the next minute."""
     return storage.sign_get(file.key, filename=file.name, lives=URL_LIVES)
 
@@ -164,22 +165,25 @@ def delete(owner_id: str, key: str) -> None:
         _discard(file)
 
 
-def delete_many(keys: Iterable[str]) -> None:
+def delete_many(keys: Iterable[str]) -> int:
     """Delete files of any owner and status, for operations; up to 1,000 keys.
 
-    What the bucket does not delete now, the next sweep does.
+    Return how many the bucket did not delete now; the next sweep does.
     """
     doomed = list(keys)
     File.objects.keyed(doomed).filter(status__in=(Status.PENDING, Status.READY)).update(status=Status.DELETING)
     try:
-        _finish(doomed, Sweep())
+        result = Sweep()
+        _finish(doomed, result)
     except storage.Error as error:
         logger.warning("the bucket did not delete %d files, the next sweep will: %s", len(doomed), error)
+        return len(doomed)
+    return result.refused
 
 
 @dataclass(slots=True)
 class Sweep:
-    """What a sweep did, in documents; `reasons` has what the bucket said of the first 100 keys it refused."""
+    """What a sweep did: documents given up and removed, keys refused, and what the bucket said of the first 100 of those."""
 
     expired: int = 0
     removed: int = 0
@@ -199,8 +203,8 @@ def sweep(
 
     Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
     is DELETING until a sweep has seen its object gone. Memory is that of one batch. `each` is called with the keys of every
-    batch before it is worked on; `batches` bounds their number. Raises `storage.Error` when the bucket does not answer; what
-    was claimed by then is left for the next sweep.
+    batch of documents before it is worked on; `batches` bounds the number of these, and of batches of spent keys. Raises
+    `storage.Error` when the bucket does not answer; what was claimed by then is left for the next sweep.
     """
     result = Sweep()
     moment = now()
@@ -217,12 +221,13 @@ def sweep(
             result.expired += _claim(keys)
             _finish(keys, result)
     if not dry_run:
-        _look_again(moment, batch, result)
+        for keys in itertools.islice(_spent(moment, batch), batches):
+            _look_again(keys, moment, result)
     return result
 
 
 def sweep_once() -> Sweep:
-    """One batch of what the schedule sweeps, for a person who waits for it."""
+    """One batch of documents and one of spent keys, for a person who waits for it."""
     return sweep(older_than=settings.PENDING_MAX_AGE, batches=1)
 
 
@@ -273,15 +278,20 @@ def _forget(files: list[File]) -> int:
     return removed
 
 
-def _look_again(moment: datetime, batch: int, result: Sweep) -> None:
-    """Delete what came after its document went: once the URL is dead, and a last time when no PUT can be under way."""
+def _spent(moment: datetime, size: int) -> Iterator[list[str]]:
+    # Whoever works on a batch puts it off, so that the next is another.
     due = SpentKey.objects(look_at__lte=moment).order_by("look_at", "key")
-    while keys := list(due.limit(batch).scalar("key")):
-        refused = _delete_objects(keys, result)
-        looked = SpentKey.objects(key__in=[key for key in keys if key not in refused])
-        looked.filter(signed_at__lte=moment - PUT_OVER).delete()
-        looked.update(look_at=moment + PUT_OVER)
-        SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
+    while keys := list(due.limit(size).scalar("key")):
+        yield keys
+
+
+def _look_again(keys: list[str], moment: datetime, result: Sweep) -> None:
+    """Delete what came after its document went: once the URL is dead, and a last time when no PUT can be under way."""
+    refused = _delete_objects(keys, result)
+    looked = SpentKey.objects(key__in=[key for key in keys if key not in refused])
+    looked.filter(signed_at__lte=moment - PUT_OVER).delete()
+    looked.update(look_at=moment + PUT_OVER)
+    SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
 
 
 def _pending(owner_id: str, key: str) -> FileQuerySet:

@@ -86,7 +86,7 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    """Ask on GET, delete on POST; HTMX has asked already and wants the row gone, which an empty answer does."""
+    """Ask on GET, delete on POST; HTMX has asked already, and takes the row away itself."""
     if request.method != "POST":
         return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, Status.READY)})
     uploads.delete(owner_id, key)

@@ -135,7 +135,7 @@ class Upload {
   }
 }
 
-// The document of an upload that will not come. Where this fails, the hourly cleanup sees to it.
+// The document of an upload that will not come. Where this fails, the cleanup sees to it.
 const giveBack = (key) => { post(uploader.dataset.cancelUrl, { key }).catch(() => {}); };
 
 class Refused extends Error {

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
@@ -25,7 +26,7 @@ LIST = "/admin/files/storedfile/"
 
 
 def page_of(file: File, page: str = "change") -> str:
-    return reverse(f"admin:files_storedfile_{page}", args=[file.key])
+    return reverse(f"admin:files_storedfile_{page}", args=[file.key if page == "download" else quote(file.key)])
 
 
 @pytest.fixture
@@ -173,6 +174,12 @@ def test_an_odd_address_is_no_error_of_ours(as_ops: Client, many: None, query: s
     assert as_ops.get(f"{LIST}?{query}").status_code in (200, 302)
 
 
+def test_filtering_by_owner_keeps_what_else_is_asked(as_ops: Client, many: None) -> None:
+    text = as_ops.get(f"{LIST}?q=pdf&o=2&status__exact=ready").text
+    for name, value in (("q", "pdf"), ("o", "2"), ("status__exact", "ready")):
+        assert f'<input type="hidden" name="{name}" value="{value}">' in text
+
+
 def test_an_owner_is_shown_by_name_and_a_deleted_one_by_id(as_ops: Client, many: None, alice: User, bob: User) -> None:
     bob_id = bob.pk
     bob.delete()
@@ -209,6 +216,22 @@ def test_a_download_is_short_lived_and_in_the_history(as_ops: Client, ops: User,
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id, entry.get_change_message()) == (ops, file.key, "Downloaded.")
     assert "Downloaded." in as_ops.get(page_of(file, "history")).text
+
+
+def test_every_key_has_its_download(as_ops: Client, alice: User) -> None:
+    # "_23" is how the admin quotes a "#".
+    file = Cast.upload(alice, filename="IMG_2345_5F.jpg")
+    link = re.search(r'href="([^"]+/download/)"', as_ops.get(page_of(file)).text)
+    assert link is not None
+    assert as_ops.get(link[1]).status_code == 302
+
+
+def test_only_ready_files_are_downloaded(as_ops: Client, alice: User) -> None:
+    signed = Cast.sign(alice)
+    pending = File.objects.get(key=signed.key)
+    assert "Only ready files can be downloaded." in as_ops.get(page_of(pending)).text
+    assert as_ops.get(page_of(pending, "download")).status_code == 404
+    assert not LogEntry.objects.exists()
 
 
 @pytest.mark.parametrize("page", ["change", "delete", "download", "history"])

@@ -220,7 +220,8 @@ def test_the_client_of_mongodb_has_time_outs() -> None:
 def test_the_admins_client_of_mongodb_has_time_outs() -> None:
     options = connections["mongo"].settings_dict["OPTIONS"]
 
-    assert 0 < options["timeoutMS"] <= 10_000
+    assert 0 < options["socketTimeoutMS"] <= 10_000
+    assert "timeoutMS" not in options, "it would take the place of the two below"
     assert 0 < options["serverSelectionTimeoutMS"] <= 3_000
     assert 0 < options["connectTimeoutMS"] <= 3_000
 

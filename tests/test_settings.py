@@ -154,7 +154,7 @@ def test_production_passes_every_check_that_django_has_for_deployment() -> None:
     [
         {
             "MONGODB_URI": "mongodb://a.example.com:27017,b.example.com:27017/uploadkit?replicaSet=rs0",
-            "REDIS_URL": "unix:///run/redis.sock?db=1",
+            "REDIS_URL": "rediss://:secret@redis.example.com:6380/1",
             "DATABASE_URL": "sqlite:////tmp/uploadkit.sqlite3",
             "R2_ACCOUNT_ID": None,
             "R2_ENDPOINT_URL": "https://s3.eu-central-1.amazonaws.com",
@@ -237,12 +237,21 @@ def test_env_is_read_and_the_environment_wins_over_it(project: Path) -> None:
     assert read == {"MAX_UPLOAD_SIZE": "111", "SIGNINGS_PER_MINUTE": "8"}
 
 
+def test_nothing_but_manage_py_reads_what_a_running_laptop_left(project: Path) -> None:
+    """A site in production must never take DEBUG from there."""
+    (project / ".env").unlink(missing_ok=True)
+    (project / "var").mkdir(exist_ok=True)
+    (project / "var" / "local.env").write_text("DEBUG=1\nSIGNINGS_PER_MINUTE=9\n")
+
+    assert setting("SIGNINGS_PER_MINUTE", project, ENV_FILES=None) == "20"
+
+
 def test_env_wins_over_what_a_running_laptop_left(project: Path) -> None:
     (project / ".env").write_text("MAX_UPLOAD_SIZE=111\n")
     (project / "var").mkdir(exist_ok=True)
     (project / "var" / "local.env").write_text("MAX_UPLOAD_SIZE=222\nSIGNINGS_PER_MINUTE=9\n")
 
-    assert {name: setting(name, project, ENV_FILES=None) for name in NUMBERS} == {
+    assert {name: setting(name, project, ENV_FILES=".env var/local.env") for name in NUMBERS} == {
         "MAX_UPLOAD_SIZE": "111",
         "SIGNINGS_PER_MINUTE": "9",
     }

@@ -1,7 +1,7 @@
 """Every setting, read once from the environment. A bad value stops the start and is named.
 
-The variables are explained in .env.example. Files named by ENV_FILES (by default `.env`, and the addresses that a running
-`make run` leaves in `var/local.env`) fill in what the environment does not set.
+The variables are explained in .env.example. Files named by ENV_FILES (by default `.env`) fill in what the environment
+does not set.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ with contextlib.suppress(OSError):  # a file system that is read-only does no ha
     VAR.mkdir(exist_ok=True)
 
 env = FileAwareEnv(strip_whitespace=True)  # X_FILE names a file that has the value of X, for secrets
-for name in os.environ.get("ENV_FILES", ".env var/local.env").split():
+for name in os.environ.get("ENV_FILES", ".env").split():
     if (BASE_DIR / name).is_file():
         env.read_env(BASE_DIR / name, recurse=False)
 
@@ -188,8 +188,14 @@ DATABASES: dict[str, dict[str, Any]] = {
         "ENGINE": "django_mongodb_backend",
         "HOST": MONGODB_URI,
         "NAME": urlsplit(MONGODB_URI).path.lstrip("/"),
-        # Operations may ask for more than a page of the site does. Down is still known after 2 s.
-        "OPTIONS": {"serverSelectionTimeoutMS": 1500, "connectTimeoutMS": 1500, "timeoutMS": 10_000},
+        # Operations may ask for more than a page of the site does, and still know in 2 s that it is down. (timeoutMS would
+        # take the place of the first two.)
+        "OPTIONS": {
+            "serverSelectionTimeoutMS": 1500,
+            "connectTimeoutMS": 1500,
+            "socketTimeoutMS": 10_000,
+            "retryReads": False,
+        },
     },
 }
 DATABASE_ROUTERS = ["files.models.MongoRouter"]
@@ -197,7 +203,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- counting and queueing: Redis -----------------------------------------------------------------------------------
 
-REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=validate.Regexp(r"(rediss?|unix)://.+"))
+REDIS_URL = env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=validate.Regexp(r"rediss?://.+"))
 # A Redis that is frozen must cost a quarter of a second, not the patience of whoever waits.
 REDIS_OPTIONS: dict[str, Any] = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "retry": None}
 CACHES = {
@@ -224,10 +230,11 @@ CLEANUP_EVERY = env.timedelta("CLEANUP_EVERY", timedelta(minutes=15), validate=v
 
 R2_BUCKET = required("R2_BUCKET", "uploadkit")
 R2_ACCOUNT_ID = env.str("R2_ACCOUNT_ID", "", validate=validate.Regexp(r"([0-9a-f]{32})?\Z"))
-if DEBUG or R2_ACCOUNT_ID:
+if R2_ACCOUNT_ID:
     R2_ENDPOINT_URL = env.str("R2_ENDPOINT_URL", f"https://{R2_ACCOUNT_ID}.r2.cloudflarestorage.com", validate=origin)
 else:
-    R2_ENDPOINT_URL = env.str("R2_ENDPOINT_URL", validate=origin)
+    R2_ENDPOINT_URL = required("R2_ENDPOINT_URL", "http://127.0.0.1:8333")
+    origin(R2_ENDPOINT_URL)
 R2_ACCESS_KEY_ID = required("R2_ACCESS_KEY_ID", "uploadkit")
 R2_SECRET_ACCESS_KEY = required("R2_SECRET_ACCESS_KEY", "uploadkit-local")
 R2_REGION = env.str("R2_REGION", "auto")
@@ -240,8 +247,8 @@ SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range
 PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
 
 # Anonymous requests of one address, in django-ratelimit's notation.
-ADDRESS_RATE = env.str("ADDRESS_RATE", "300/m", validate=validate.Regexp(r"[1-9]\d*/\d*[smhd]\Z"))
-SIGN_IN_RATE = env.str("SIGN_IN_RATE", "30/m", validate=validate.Regexp(r"[1-9]\d*/\d*[smhd]\Z"))
+ADDRESS_RATE = env.str("ADDRESS_RATE", "300/m", validate=validate.Regexp(r"[1-9]\d*/([1-9]\d*)?[smhd]\Z"))
+SIGN_IN_RATE = env.str("SIGN_IN_RATE", "30/m", validate=validate.Regexp(r"[1-9]\d*/([1-9]\d*)?[smhd]\Z"))
 
 # --- sign-in --------------------------------------------------------------------------------------------------------
 

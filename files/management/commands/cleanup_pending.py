@@ -6,9 +6,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
-from pymongo.errors import PyMongoError
 
-from files import storage, uploads
+from files import documents, storage, uploads
 
 
 class Command(BaseCommand):
@@ -31,7 +30,7 @@ class Command(BaseCommand):
             )
         except storage.Error as error:
             raise CommandError(f"The bucket does not answer, so run this again later: {error}") from error
-        except PyMongoError as error:
+        except documents.Error as error:
             raise CommandError(f"MongoDB does not answer, so run this again later: {error}") from error
         self.report(swept, dry_run=options["dry_run"])
 
