@@ -49,7 +49,7 @@ def running_site(folder: Path, **environment: str) -> Iterator[str]:
     origin = f"http://{localstack.HOST}:{port}"
     argv = [
         *(str(Path(sys.executable).parent / "granian"), "--interface", "wsgi", "--host", localstack.HOST, "--port", str(port)),
-        *("--workers", "1", "--blocking-threads", "4", "uploadkit.wsgi:application"),
+        *("--workers", "1", "--blocking-threads", "8", "uploadkit.wsgi:application"),
     ]
     env = {**settings_over_ours(folder), "SITE_ORIGINS": origin, "NO_PROXY": localstack.HOST, **environment}
     process = localstack.Process("the site", argv, port, folder / "site.log", env=env)

@@ -23,7 +23,7 @@ from .sites import running_site
 
 BUCKET = httpx.Client(timeout=60, trust_env=False)  # making one takes longer than a PUT
 WITHIN = 3  # seconds
-AT_ONCE = 4  # requests; the site has as many threads
+AT_ONCE = 4  # requests; the site has twice as many threads, so that none waits for another
 WISH = {"filename": "report.pdf", "contentType": "application/pdf", "size": 5}
 MANNERS: tuple[Manner, ...] = ("down", "frozen")
 
