@@ -146,18 +146,7 @@ def put(signed: Any) -> None:
 @contextlib.contextmanager
 def serving(argv: list[str], application: str) -> Iterator[tuple[int, int]]:
     port = localstack.free_port()
-    command = [
-        str(BIN / argv[0]),
-        *argv[1:],
-        "--interface",
-        "wsgi",
-        "--no-ws",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        application,
-    ]
+    command = [str(BIN / argv[0]), *(part.format(port=port) for part in argv[1:]), application]
     with tempfile.NamedTemporaryFile() as log:
         server = Process("the web server", command, port, Path(log.name))
         server.start()
