@@ -1,0 +1,68 @@
+"""A MongoDB that answers, and cannot promise: a write concern that ran out, a primary that steps down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mongoengine
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from mongoengine.connection import get_connection
+from mongoengine.context_managers import switch_db
+
+from files.documents import File
+from uploadkit import localstack
+
+from .conftest import Cast, post_json
+
+WISH = {"filename": "report.pdf", "contentType": "application/pdf", "size": 5}
+NOT_JOURNALED = {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}}
+OUT_OF_TIME = {"errorCode": 50}  # MaxTimeMSExpired
+
+
+@pytest.fixture
+def failing(settings: Any, tmp_path: Path) -> Iterator[Any]:
+    """A MongoDB of this test's own, and a way to make its next command of a name fail."""
+    server = localstack.mongod(tmp_path)
+    server.argv = [*server.argv, "--setParameter", "enableTestCommands=1"]
+    server.start()
+    try:
+        server.wait_until_ready()
+        uri = f"mongodb://{localstack.HOST}:{server.port}/own"
+        mongoengine.connect(alias="own", host=uri, uuidRepresentation="standard", **settings.MONGODB_OPTIONS)
+
+        def fail(command: str, how: dict[str, object]) -> None:
+            data = {"failCommands": [command], **how}
+            get_connection("own").admin.command({"configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data})
+
+        with switch_db(File, "own"):
+            yield fail
+    finally:
+        mongoengine.disconnect("own")
+        server.stop()
+
+
+@pytest.mark.parametrize("how", [NOT_JOURNALED, OUT_OF_TIME], ids=["a write concern ran out", "time ran out"])
+def test_signing_says_that_mongodb_does_not_answer(as_alice: Client, failing: Any, how: dict[str, object]) -> None:
+    failing("insert", how)
+
+    answer = post_json(as_alice, "/api/uploads/sign", WISH)
+
+    assert answer.status_code == 503
+    assert answer.json()["error"].startswith("MongoDB ")
+    assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("how", [NOT_JOURNALED, OUT_OF_TIME], ids=["a write concern ran out", "time ran out"])
+def test_confirming_says_so_too(as_alice: Client, alice: User, failing: Any, how: dict[str, object]) -> None:
+    signed = Cast.sign(alice)
+    Cast.put(signed)
+    failing("findAndModify", how)
+
+    answer = post_json(as_alice, "/api/uploads/confirm", {"key": signed.key})
+
+    assert answer.status_code == 503
+    assert answer.json()["error"].startswith("MongoDB ")
