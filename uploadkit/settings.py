@@ -141,6 +141,7 @@ WHITENOISE_USE_FINDERS = DEBUG
 # --- users and sessions: a relational database ----------------------------------------------------------------------
 
 
+@env.parser_for("database")
 def database(url: str) -> dict[str, Any]:
     """Read a database URL and give each engine the time-outs that keep an answer within 3 s when it is down."""
     try:
@@ -160,11 +161,6 @@ def database(url: str) -> dict[str, Any]:
         # connect_timeout bounds the way in, in seconds; tcp_user_timeout a network that swallows what is sent, in milliseconds.
         parsed["OPTIONS"] = {"connect_timeout": 2, "tcp_user_timeout": 2500, **parsed.get("OPTIONS", {})}
     return parsed
-
-
-@env.parser_for("database")
-def database_parser(value: str) -> dict[str, Any]:
-    return database(value)
 
 
 # --- metadata: MongoDB ----------------------------------------------------------------------------------------------
