@@ -170,9 +170,11 @@ def measure(name: str, port: int, pid: int, requests: Iterator[Request]) -> Figu
             with lock:
                 method, path, body, headers = next(requests)
             began = time.perf_counter()
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            answer.read()
+            try:
+                answer = exchange(connection, method, path, body, headers)
+            except (ConnectionError, http.client.RemoteDisconnected):
+                connection.close()  # a server may end a connection between two requests
+                answer = exchange(connection, method, path, body, headers)
             took.append(time.perf_counter() - began)
             assert answer.status == (401 if name == "401" else 200), (name, answer.status)
         connection.close()
@@ -184,6 +186,13 @@ def measure(name: str, port: int, pid: int, requests: Iterator[Request]) -> Figu
     elapsed, used = time.perf_counter() - began, cpu(pid) - before
     cuts = statistics.quantiles(took, n=100)
     return Figures(name, used / len(took) * 1000, len(took) / elapsed, cuts[49] * 1000, cuts[98] * 1000)
+
+
+def exchange(connection: http.client.HTTPConnection, *request: Any) -> http.client.HTTPResponse:
+    connection.request(*request)
+    answer = connection.getresponse()
+    answer.read()
+    return answer
 
 
 def everyone(client: Callable[[int], None], count: int) -> None:
