@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -108,10 +108,10 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
             said = f"Not yet gone from the bucket: {left}. Their owners see them no more, and the next sweep tries again."
             self.message_user(request, said, messages.WARNING)
 
-    def get_deleted_objects(self, objs: Iterable[StoredFile], request: HttpRequest) -> Any:
-        """Name some and count all; Django would load and list every one."""
-        count = objs.count() if isinstance(objs, QuerySet) else len(list(objs))
-        shown = [f"{file.name} ({file.key})" for file in itertools.islice(objs, NAMED_AT_MOST)]
+    def get_deleted_objects(self, objs: QuerySet[StoredFile] | Sequence[StoredFile], request: HttpRequest) -> Any:
+        """Name some and count all; Django would load and list every one, and so would an iteration over the queryset."""
+        count = objs.count() if isinstance(objs, QuerySet) else len(objs)
+        shown = [f"{file.name} ({file.key})" for file in objs[:NAMED_AT_MOST]]
         if count > len(shown):
             shown.append(f"and {count - len(shown)} more")
         needed = set() if self.has_delete_permission(request) else {"file"}

@@ -96,8 +96,8 @@ def now() -> datetime:
 def sign(owner_id: str, *, filename: str, content_type: str, size: int) -> Signed:
     """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`.
 
-    Takes what `files.forms` has cleaned. Raises pymongo's exceptions when the document could not be written; then no URL
-    exists either.
+    Takes what `files.forms` has cleaned. Raises one of `documents.Error` when the document could not be written; then no
+    URL exists either.
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
