@@ -9,7 +9,6 @@ import logging
 import sys
 from http import HTTPStatus
 
-import limits.errors
 import redis.exceptions
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
@@ -27,7 +26,7 @@ RETRY_AFTER = 5  # seconds; what a dependency that restarts needs
 DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
     (documents.Error, "MongoDB"),
     (storage.Error, "The bucket"),
-    ((limits.errors.StorageError, redis.exceptions.RedisError), "Redis"),
+    (redis.exceptions.RedisError, "Redis"),
     ((OperationalError, InterfaceError), "The database"),
 ]
 

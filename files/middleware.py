@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from redis.exceptions import RedisError
 
 from . import limits
 from .errors import refusal
@@ -52,7 +53,7 @@ class AddressLimitMiddleware:
                 limits.spend_address(request, "anonymous", settings.ADDRESS_RATE)
         except (limits.TooMany, DatabaseError) as error:
             return refusal(request, error)
-        except limits.Unreachable as error:
+        except RedisError as error:
             logger.warning("Redis does not answer, so addresses are not limited: %s", error)
             if match.view_name == "admin:login" and request.method == "POST":
                 return refusal(request, error)

@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.core.management import call_command
 from django.test import Client
 
-from files import limits, storage, uploads
+from files import storage, uploads
 from files.documents import File, SpentKey
 
 
@@ -42,13 +42,18 @@ def django_db_setup(django_db_blocker: Any) -> None:
         call_command("ensure_indexes", verbosity=0, stdout=io.StringIO())
 
 
+@pytest.fixture(scope="session", autouse=True)
+def connections_to_the_bucket_are_closed() -> Iterator[None]:
+    yield
+    storage._http().close()
+
+
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     File.objects.delete()
     SpentKey.objects.delete()
-    cache.clear()
-    limits._limiter().storage.reset()
+    cache.clear()  # empties Redis as a whole
 
 
 @pytest.fixture

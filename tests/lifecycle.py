@@ -110,16 +110,25 @@ def own_bucket(settings: Any, folder: Path, *, may_write: str | None = None) -> 
     try:
         server.wait_until_ready()
         settings.R2_ENDPOINT_URL = f"http://{localstack.HOST}:{server.port}"
-        storage._client.cache_clear()
+        ask_the_bucket_anew()
         storage.set_up(["http://testserver"])
         if may_write is not None:
             settings.R2_ACCESS_KEY_ID = settings.R2_SECRET_ACCESS_KEY = "confined"
-            storage._client.cache_clear()
+            ask_the_bucket_anew()
         yield server
     finally:
         with contextlib.suppress(ProcessLookupError):
             server.kill()
-        storage._client.cache_clear()
+        ask_the_bucket_anew()
+
+
+def ask_the_bucket_anew() -> None:
+    """What this process knows of the bucket is made again from the settings."""
+    from files import storage
+
+    storage._http().close()
+    for known in (storage._signer, storage._http, storage._client):
+        known.cache_clear()
 
 
 def _confine(config: Path, bucket: str, prefix: str) -> None:
@@ -243,7 +252,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
     """Act in a child that kills itself before the so-many-th line of files/uploads.py that it comes to."""
     from files import storage, uploads
 
-    storage._client(), storage._client(patient=True)  # made once, and opened by none but the children
+    storage._signer(), storage._http(), storage._client()  # made once, and opened by none but the children
     child = os.fork()
     if child == 0:
         countdown = iter(range(die_at_line, 0, -1))

@@ -27,6 +27,7 @@ from .conftest import ROOT, Cast
 from .lifecycle import (
     actors,
     age_spent_keys,
+    ask_the_bucket_anew,
     at_once,
     backdate,
     disagreements,
@@ -332,7 +333,7 @@ def test_what_was_refused_goes_when_the_bucket_no_longer_does(settings: Any, tmp
         os.environ["R2_ACCESS_KEY_ID"],
         os.environ["R2_SECRET_ACCESS_KEY"],
     )
-    storage._client.cache_clear()
+    ask_the_bucket_anew()
     assert "removed 3 documents" in cleanup()
     assert documents(bob) == {}
 

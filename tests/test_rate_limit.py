@@ -39,17 +39,15 @@ class Past:
     def __init__(self, user_id: object) -> None:
         self.redis = Redis.from_url(configured.REDIS_URL, decode_responses=True)
         self.user_id = user_id
-
-    @property
-    def key(self) -> str:
-        return f"uploadkit:sign:LIMITER/{self.user_id}/{configured.SIGNINGS_PER_MINUTE}/1/minute"
+        self.key = f"uploadkit:signings:{user_id}"
 
     def moments(self) -> list[float]:
-        return [float(entry) for entry in self.redis.lrange(self.key, 0, -1)]  # type: ignore[union-attr]
+        entries = self.redis.zrange(self.key, 0, -1, desc=True, withscores=True)
+        return [score / 1_000_000 for _, score in entries]  # type: ignore[union-attr]
 
     def write(self, moments: list[float]) -> None:
         self.redis.delete(self.key)
-        self.redis.rpush(self.key, *(repr(moment) for moment in sorted(moments, reverse=True)))
+        self.redis.zadd(self.key, {f"signing {number}": round(at * 1_000_000) for number, at in enumerate(moments)})
         self.redis.expire(self.key, 60)
 
     def age(self, seconds: float) -> None:
