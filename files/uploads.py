@@ -101,9 +101,7 @@ def sign(owner_id: str, *, filename: str, content_type: str, size: int) -> Signe
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    File(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at).save(
-        force_insert=True
-    )
+    File(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at).insert()
     put = storage.sign_put(key, content_type=content_type, size=size, lives=URL_LIVES)
     return Signed(key, put, created_at + timedelta(seconds=URL_LIVES))
 
@@ -121,7 +119,7 @@ def confirm(owner_id: str, key: str) -> File:
         raise NotUploaded
     if (found.size, found.content_type) != (file.size, file.content_type):
         raise Mismatch(file, found)
-    ready = _pending(owner_id, key).modify(status=Status.READY, ready_at=now(), etag=found.etag, new=True)
+    ready = File.turn(owner_id, key, [Status.PENDING], Status.READY, ready_at=now(), etag=found.etag)
     # None: between the HEAD and here a second confirm won, and the file is READY; or a sweep did, and it is not there.
     return ready or fetch(owner_id, key, Status.READY)
 
@@ -129,9 +127,7 @@ def confirm(owner_id: str, key: str) -> File:
 def fetch(owner_id: str, key: str, *statuses: Status) -> File:
     """The owner's file, PENDING or READY unless told. Raises NotFound, also for a stranger's key and for a malformed one."""
     wanted = statuses or (Status.PENDING, Status.READY)
-    file: File | None = None
-    if names.KEY.fullmatch(key):
-        file = File.objects.owned_by(owner_id).filter(key=key, status__in=wanted).first()
+    file = File.find(owner_id, key, wanted) if names.KEY.fullmatch(key) else None
     if file is None:
         raise NotFound
     return file
@@ -146,7 +142,7 @@ def cancel(owner_id: str, key: str) -> None:
     """Give up an upload that is not confirmed. Raises NotFound, AlreadyReady."""
     file = fetch(owner_id, key, *Status)
     if file.status == Status.PENDING:
-        _pending(owner_id, key).modify(status=Status.DELETING)
+        File.turn(owner_id, key, [Status.PENDING], Status.DELETING)
         file = fetch(owner_id, key, *Status)
     if file.status == Status.READY:
         raise AlreadyReady
@@ -160,7 +156,7 @@ def delete(owner_id: str, key: str) -> None:
     """
     gone = (Status.READY, Status.DELETING)
     fetch(owner_id, key, *gone)
-    file = File.objects.owned_by(owner_id).filter(key=key, status__in=gone).modify(status=Status.DELETING, new=True)
+    file = File.turn(owner_id, key, gone, Status.DELETING)
     if file is not None:
         _discard(file)
 
@@ -292,10 +288,6 @@ def _look_again(keys: list[str], moment: datetime, result: Sweep) -> None:
     looked.filter(signed_at__lte=moment - PUT_OVER).delete()
     looked.update(look_at=moment + PUT_OVER)
     SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
-
-
-def _pending(owner_id: str, key: str) -> FileQuerySet:
-    return File.objects.owned_by(owner_id).pending().filter(key=key)  # type: ignore[no-any-return]
 
 
 def _discard(file: File) -> None:

@@ -42,12 +42,6 @@ def django_db_setup(django_db_blocker: Any) -> None:
         call_command("ensure_indexes", verbosity=0, stdout=io.StringIO())
 
 
-@pytest.fixture(scope="session", autouse=True)
-def connections_to_the_bucket_are_closed() -> Iterator[None]:
-    yield
-    storage._http().close()
-
-
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield

@@ -126,8 +126,8 @@ def ask_the_bucket_anew() -> None:
     """What this process knows of the bucket is made again from the settings."""
     from files import storage
 
-    storage._http().close()
-    for known in (storage._signer, storage._http, storage._client):
+    storage._connections().close()
+    for known in (storage._signer, storage._connections, storage._client):
         known.cache_clear()
 
 
@@ -252,7 +252,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
     """Act in a child that kills itself before the so-many-th line of files/uploads.py that it comes to."""
     from files import storage, uploads
 
-    storage._signer(), storage._http(), storage._client()  # made once, and opened by none but the children
+    storage._signer(), storage._connections(), storage._client()  # made once, and opened by none but the children
     child = os.fork()
     if child == 0:
         countdown = iter(range(die_at_line, 0, -1))

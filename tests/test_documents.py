@@ -42,6 +42,7 @@ def test_a_place_is_that_of_the_file_as_mongodb_keeps_it() -> None:
     assert File.objects.get(key="u/1/a").place == Cursor(moment, "u/1/a")
 
 
+@pytest.mark.usefixtures("django_db_setup")
 def test_the_indexes_are_those_that_the_queries_need() -> None:
     indexes = {tuple(index["key"]) for index in File._get_collection().index_information().values()}
 
@@ -70,7 +71,7 @@ def calls(tree: ast.AST, *methods: str) -> Iterator[tuple[ast.Call, ast.Attribut
             yield node, node.func
 
 
-WRITES = ("save", "modify", "update", "update_one", "upsert_one", "insert", "delete", "bulk_write", "aggregate")
+WRITES = ("save", "turn", "modify", "update", "update_one", "upsert_one", "insert", "delete", "bulk_write", "aggregate")
 
 
 def writes_to_files(source: str) -> list[str]:
@@ -109,25 +110,30 @@ def test_a_module_that_did_would_be_found(line: str) -> None:
 
 
 def test_every_change_of_status_names_the_status_it_expects() -> None:
+    """`File.turn` cannot be called without."""
     tree = ast.parse(UPLOADS.read_text())
     changes = [chain for call, chain in calls(tree, "modify", "update") if any(word.arg == "status" for word in call.keywords)]
 
-    assert len(changes) >= 5
+    assert len(changes) + len(list(calls(tree, "turn"))) >= 5
     for chain in changes:
-        expected = ("_pending(", ".pending()", ".ready()", ".deleting()", "status__in=", "status__ne=")
+        expected = (".pending()", ".ready()", ".deleting()", "status__in=", "status__ne=")
         assert any(words in ast.unparse(chain) for words in expected), ast.unparse(chain)
 
 
-def test_a_document_is_saved_once_when_it_is_new() -> None:
-    """Saving again is an upsert: it would bring back a document that a sweep just removed."""
-    saves = [call for call, _ in calls(ast.parse(UPLOADS.read_text()), "save")]
+def test_a_document_is_inserted_once_when_it_is_new() -> None:
+    """Saving is an upsert: it would bring back a document that a sweep just removed."""
+    tree = ast.parse(UPLOADS.read_text())
 
-    assert [[ast.unparse(word) for word in call.keywords] for call in saves] == [["force_insert=True"]]
+    assert not list(calls(tree, "save"))
+    assert len(list(calls(tree, "insert"))) == 1
 
 
 def test_nothing_leaves_deleting() -> None:
     """Whoever claimed a file may delete its object at any later time, so that the claim must be for good."""
-    for call, chain in calls(ast.parse(UPLOADS.read_text()), "modify", "update"):
-        new = next((ast.unparse(word.value) for word in call.keywords if word.arg == "status"), None)
-        if new not in (None, "Status.DELETING"):
-            assert "_pending(" in ast.unparse(chain)
+    tree = ast.parse(UPLOADS.read_text())
+    for call, chain in calls(tree, "modify", "update"):
+        new = next((ast.unparse(word.value) for word in call.keywords if word.arg == "status"), "Status.DELETING")
+        assert new == "Status.DELETING", ast.unparse(chain)
+    for call, _ in calls(tree, "turn"):
+        before, after = ast.unparse(call.args[2]), ast.unparse(call.args[3])
+        assert after == "Status.DELETING" or before == "[Status.PENDING]"

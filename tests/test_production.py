@@ -227,9 +227,9 @@ def test_the_admins_client_of_mongodb_has_time_outs() -> None:
 
 
 def test_a_person_never_waits_long_for_the_bucket() -> None:
-    timeout = storage._http()._timeout  # type: ignore[attr-defined]
+    timeout = storage._connections().timeout
 
-    assert 0 < timeout.connect_timeout + timeout.read_timeout <= 3
+    assert 0 < timeout.connect_timeout + timeout.read_timeout <= 3  # type: ignore[operator]
 
 
 def test_a_deletion_of_a_thousand_keys_may_take_its_time_but_not_all_of_it() -> None:

