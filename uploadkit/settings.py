@@ -118,7 +118,13 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.messages.context_processors.messages",
             ]
         },
-    }
+    },
+    {  # for what is repeated on a page: templates/files/_rows.jinja
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "NAME": "compiled",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {"environment": "uploadkit.jinja.environment"},
+    },
 ]
 
 LANGUAGE_CODE = "en"

@@ -1,0 +1,35 @@
+"""What the compiled templates know: addresses, and sizes and times in words."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+from jinja2 import Environment
+
+MINUTE = 60  # seconds
+
+
+def environment(**options: Any) -> Environment:
+    made = Environment(**options)  # noqa: S701  Django turns autoescape on
+    made.globals["url"] = reverse
+    made.filters |= {"ago": ago, "size": lru_cache(maxsize=10_000)(filesizeformat)}
+    return made
+
+
+def ago(moment: datetime) -> str:
+    """How long ago that was. Nothing shows seconds from a minute on, so a minute's files share their words."""
+    now = timezone.now()
+    seconds = int((now - moment).total_seconds())
+    return _ago(seconds if seconds < MINUTE else seconds - seconds % MINUTE, now.date())
+
+
+@lru_cache(maxsize=10_000)
+def _ago(seconds: int, today: date) -> str:
+    """`today` is there for the cache alone: months are not of one length."""
+    return naturaltime(timezone.now() - timedelta(seconds=seconds))
