@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from http import HTTPStatus
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from . import errors, limits, uploads
+from . import errors, limits, openapi, uploads
 from .documents import File
 from .forms import KeyForm, SignForm, checked, read_json
 
@@ -30,15 +32,22 @@ def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
     @csrf_exempt
     @wraps(view)
     def wrapper(request: HttpRequest) -> HttpResponse:
+        # Before anything is refused: a server ends a connection on which a body was left unread, and with it the request that
+        # a client has sent on it meanwhile.
+        with suppress(RequestDataTooBig, UnreadablePostError):
+            request.body  # noqa: B018
         if request.method != "POST":
-            answer = errors.answer(request, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", "Send this as a POST.")
-            answer.headers["Allow"] = "POST"
-            return answer
+            return wrong_method(request, "Send this as a POST.", "POST")
         if not request.user.is_authenticated:
             raise errors.SignedOut
         return protected(request)
 
     return wrapper
+
+
+def wrong_method(request: HttpRequest, sentence: str, allow: str) -> HttpResponse:
+    headers = {"Allow": allow}
+    return errors.answer(request, HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", sentence, headers=headers)
 
 
 @endpoint
@@ -66,6 +75,14 @@ def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
 def cancel(request: HttpRequest, owner_id: str) -> HttpResponse:
     uploads.cancel(owner_id, checked(KeyForm(read_json(request)))["key"])
     return JsonResponse({"ok": True})
+
+
+@csrf_exempt
+def document(request: HttpRequest) -> HttpResponse:
+    """What this API is, for everybody. The same for all, so that caches may keep it."""
+    if request.method not in ("GET", "HEAD"):
+        return wrong_method(request, "Ask for this with a GET.", "GET, HEAD")
+    return JsonResponse(openapi.document(), headers={"Cache-Control": "public, max-age=3600"})
 
 
 def describe(file: File) -> dict[str, object]:

@@ -16,6 +16,8 @@ from .errors import refusal
 
 logger = logging.getLogger(__name__)
 
+FOR_EVERYBODY = ("landing", "files:openapi")  # need no session, and so no database
+
 
 class RefusalMiddleware:
     """Answers what a view raises."""
@@ -61,8 +63,8 @@ class AddressLimitMiddleware:
 
 
 def is_anonymous(request: HttpRequest) -> bool:
-    """Whether there is no session. A made-up cookie is none either, by a query that the landing page must not need."""
+    """Whether there is no session. A made-up cookie is none either, by a query that what is for everybody must not need."""
     if settings.SESSION_COOKIE_NAME not in request.COOKIES:
         return True
     assert request.resolver_match is not None
-    return request.resolver_match.view_name != "landing" and not request.user.is_authenticated
+    return request.resolver_match.view_name not in FOR_EVERYBODY and not request.user.is_authenticated

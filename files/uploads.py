@@ -142,8 +142,8 @@ def cancel(owner_id: str, key: str) -> None:
     """Give up an upload that is not confirmed. Raises NotFound, AlreadyReady."""
     file = fetch(owner_id, key, *Status)
     if file.status == Status.PENDING:
-        File.turn(owner_id, key, [Status.PENDING], Status.DELETING)
-        file = fetch(owner_id, key, *Status)
+        # None: between the two a confirm won, or another cancel did.
+        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *Status)
     if file.status == Status.READY:
         raise AlreadyReady
     _discard(file)

@@ -210,7 +210,7 @@ async function addRows(added) {
     await htmx.ajax("POST", uploader.dataset.rowsUrl, {
       source: uploader,
       target: list,
-      swap: "afterbegin",
+      swap: "afterbegin settle:0ms",
       values: {
         id: batch.map((upload) => upload.id),
         name: batch.map((upload) => upload.file.name),

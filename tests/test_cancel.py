@@ -50,6 +50,23 @@ def test_what_is_canceled_is_not_found_again(as_alice: Client, alice: User, cast
     assert [cancel(as_alice, signed.key).status_code for _ in range(3)] == [200, 404, 404]
 
 
+def test_a_cancel_that_won_is_told_so_whatever_a_sweep_does_next(
+    as_alice: Client, alice: User, cast: type[Cast], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = cast.sign(alice).key
+    turn = File.turn
+
+    def turn_before_a_sweep(*change: Any) -> File | None:
+        turned = turn(*change)
+        uploads.sweep(older_than=timedelta(hours=1))
+        assert not File.objects.keyed([key])
+        return turned
+
+    monkeypatch.setattr(File, "turn", turn_before_a_sweep)
+
+    assert post_json(as_alice, "/api/uploads/cancel", {"key": key}).status_code == 200
+
+
 def test_a_ready_file_is_not_canceled(as_alice: Client, alice: User, cast: type[Cast]) -> None:
     file = cast.upload(alice)
 

@@ -44,7 +44,18 @@ def test_data_that_is_not_ours_is_an_empty_session(key: str, data: str) -> None:
 
 @pytest.mark.django_db
 def test_a_made_up_key_is_no_session() -> None:
-    assert SessionStore("x" * 32).load() == {}
+    session = SessionStore("x" * 32)
+
+    assert session.load() == {}
+    assert session.session_key is None
+
+
+def test_a_key_with_a_nul_is_no_session_and_no_database_is_asked() -> None:
+    """Postgres answers it by an error, "a string literal cannot contain NUL", which would be a 500."""
+    session = SessionStore("x" * 31 + "\0")
+
+    assert session.load() == {}
+    assert session.session_key is None
 
 
 @pytest.mark.parametrize("backend", [PasswordBackend(), GitHubBackend()])

@@ -43,6 +43,18 @@ def test_files_that_are_chosen_arrive_and_are_listed(page: Page, alice: User, wa
     assert sorted(names(page)) == ["one.txt", "two.txt"]
 
 
+def test_a_small_file_on_a_fast_line_is_confirmed(page: Page) -> None:
+    """It can be up before htmx has settled the row that is to hear of it, which by default takes 20 ms; here a second."""
+    page.add_init_script(
+        "const real = setTimeout; window.setTimeout = (act, after, ...rest) => real(act, after === 20 ? 1000 : after, ...rest);"
+    )
+    page.reload()
+
+    choose(page, a_file("small.txt"))
+
+    expect(finished(page, "small.txt")).to_be_visible()
+
+
 def test_files_that_are_dropped_arrive_and_are_listed(page: Page) -> None:
     drop(page, a_file("one.txt"), a_file("two.txt"))
 
