@@ -1,239 +1,122 @@
-"""`make bench`: what a request costs the web tier, beside a bare WSGI application in the same run.
-
-The application's CPU time a request is the figure to go by: on a shared machine it holds still where requests a second do not,
-and the client, which is Python on the same cores, does not count into it. Linux only, since it reads /proc.
-"""
+"""`make bench`: all parts in order, or those that are named. Figures go to standard output, progress to standard error."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import itertools
-import json
-import os
-import platform
-import statistics
-import subprocess
+import argparse
+import signal
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
 
-from uploadkit import localstack
-from uploadkit.localstack import HOST, Process
+from bench import bytes, cleanup, floors, lists, machine, page, profile, requests, start, wrk  # noqa: A004
+from bench.effort import FULL, QUICK, Effort
+from bench.findings import Findings, text
+from bench.floors import Floors
+from bench.stack import Stack, running
+from uploadkit.localstack import Failed
 
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-CONNECTIONS = 16
-REQUESTS = 1600
-
-Request = tuple[str, str, bytes | None, dict[str, str]]  # method, path, body, headers
-
-GRANIAN = ["granian", "--interface", "wsgi", "--no-ws", "--host", HOST, "--port", "{port}", "--workers", "2"]
-GUNICORN = ["gunicorn", "--bind", HOST + ":{port}", "--workers", "2", "--worker-class", "gthread", "--no-control-socket"]
-SERVERS = {
-    "granian, 2 workers of 4 threads (shipped)": [*GRANIAN, "--blocking-threads", "4"],
-    "granian, 2 workers of 1 thread": [*GRANIAN, "--blocking-threads", "1"],
-    "gunicorn, 2 workers of 4 threads": [*GUNICORN, "--threads", "4"],
+PARTS = ("floors", "requests", "bytes", "list", "cleanup", "start")
+TITLES = {
+    "floors": "what the servers and a bare application cost",
+    "requests": "sign, confirm, list and 401",
+    "bytes": "a large file, by browser and by curl",
+    "list": "the first page of fifty files and of a million",
+    "cleanup": "sweeps of expired uploads",
+    "start": "the start of make run",
+    "profile": "where the time goes",
 }
 
 
-@dataclass
-class Figures:
-    name: str
-    cpu: float  # milliseconds a request
-    rate: float  # requests a second
-    p50: float  # milliseconds
-    p99: float
-
-
 def main() -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}")
-    print(f"{REQUESTS} requests over {CONNECTIONS} connections each\n")
-    with tempfile.TemporaryDirectory() as folder, localstack.running(Path(folder)) as servers:
-        environment = point_at(servers, Path(folder))
-        os.environ |= environment
-        prepare()
-        for name, argv in SERVERS.items():
-            with serving(argv, "bench.hello:application") as (port, pid):
-                floor = measure("a bare WSGI hello", port, pid, itertools.repeat(("GET", "/", None, {})))
-            with serving(argv, "uploadkit.wsgi:application") as (port, pid):
-                idle = memory(pid)
-                figures = [floor, *(measure(kind, port, pid, requests()) for kind, requests in kinds(port).items())]
-                report(name, figures, idle, memory(pid))
+    arguments = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
+    try:
+        with ExitStack() as stack:
+            bench = Bench(QUICK if arguments.quick else FULL, stack)
+            for part in arguments.parts or PARTS:
+                bench.run(part)
+            report(bench, write_page=arguments.page)
+    except (wrk.Wrong, Failed) as error:
+        sys.exit(f"The bench stopped, since its figures would be wrong. {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
 
 
-def point_at(servers: dict[str, Process], folder: Path) -> dict[str, str]:
-    return {
-        "ENV_FILES": "",
-        "DJANGO_SETTINGS_MODULE": "uploadkit.settings",
-        "SECRET_KEY": "for-the-bench-only",
-        "SITE_ORIGINS": f"http://{HOST}",
-        "SECURE_SSL_REDIRECT": "0",
-        "MONGODB_URI": f"mongodb://{HOST}:{servers['mongod'].port}/bench",
-        "REDIS_URL": f"redis://{HOST}:{servers['valkey'].port}/0",
-        "DATABASE_URL": f"sqlite:///{folder}/bench.sqlite3",
-        "SIGNINGS_PER_MINUTE": "100000",
-        "ADDRESS_RATE": "1000000/m",
-        "GITHUB_CLIENT_ID": "bench",
-        "GITHUB_CLIENT_SECRET": "bench",
-        **localstack.s3_environment(servers["seaweedfs"].port or 0),
-    }
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        "python -m bench", description="What uploadkit costs here, beside the floors of this machine."
+    )
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile)")
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md and docs/performance.svg too")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of everything: shows that the bench works, and no figures to quote"
+    )
+    arguments = parser.parse_args()
+    if unknown := [part for part in arguments.parts if part not in TITLES]:
+        parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(TITLES)}")
+    if arguments.page and (arguments.parts or arguments.quick):
+        parser.error("the page is made of all parts, and not of quick ones")
+    return arguments
 
 
-def prepare() -> None:
-    for command in (["migrate", "--verbosity=0"], ["ensure_indexes"], ["storage_setup"], ["collectstatic", "--noinput"]):
-        subprocess.run([sys.executable, "manage.py", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    import django
+class Bench:
+    """The parts, which share servers and floors. Servers start with the first part that needs them."""
 
-    django.setup()
+    def __init__(self, effort: Effort, exits: ExitStack) -> None:
+        self.effort = effort
+        self.exits = exits
+        self.began = time.monotonic()
+        self.findings = Findings()
+        self.machine: list[tuple[str, str]] = []
+        self._stack: Stack | None = None
+        self._floors: Floors | None = None
 
+    @property
+    def stack(self) -> Stack:
+        if self._stack is None:
+            wrk.install()
+            self._stack = self.exits.enter_context(running())
+            self.machine = machine.described()
+        return self._stack
 
-def kinds(port: int) -> dict[str, Callable[[], Iterator[Request]]]:
-    from files import uploads
+    @property
+    def floors(self) -> Floors:
+        self._floors = self._floors or floors.measure(self.stack, self.effort)
+        return self._floors
 
-    owner, headers = somebody(port)
-    wish = json.dumps({"filename": "report.pdf", "contentType": "application/pdf", "size": 5}).encode()
+    def run(self, part: str) -> None:
+        began = time.monotonic()
+        print(f"{part}: {TITLES[part]} …", end=" ", file=sys.stderr, flush=True)
+        self.findings.add(self.found(part))
+        print(f"{time.monotonic() - began:.0f} s", file=sys.stderr)
 
-    def confirms() -> Iterator[Request]:
-        for _ in range(REQUESTS + CONNECTIONS):
-            signed = uploads.sign(owner, filename="report.pdf", content_type="application/pdf", size=5)
-            put(signed)
-            yield "POST", "/api/uploads/confirm", json.dumps({"key": signed.key}).encode(), headers
-
-    return {
-        "401": lambda: itertools.repeat(("POST", "/api/uploads/sign", wish, {"Content-Type": "application/json"})),
-        "sign": lambda: itertools.repeat(("POST", "/api/uploads/sign", wish, headers)),
-        "confirm, with its HEAD": lambda: iter(list(confirms())),
-        "list of fifty": lambda: itertools.repeat(("GET", "/files/", None, headers)),
-    }
-
-
-def somebody(port: int) -> tuple[str, dict[str, str]]:
-    """A new user: the owner id, and the headers that show the session."""
-    from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-    from django.contrib.auth.models import User
-    from django.contrib.sessions.backends.db import SessionStore
-
-    user = User.objects.create_user(f"bench{time.time_ns()}")
-    session = SessionStore()
-    session[SESSION_KEY] = str(user.pk)
-    session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    session.save()
-    token = "x" * 32
-    return str(user.pk), {
-        "Cookie": f"sessionid={session.session_key}; csrftoken={token}",
-        "X-CSRFToken": token,
-        "Content-Type": "application/json",
-        "Host": HOST,
-        "Origin": f"http://{HOST}",
-    }
-
-
-def put(signed: Any) -> None:
-    scheme_and_host, _, path = signed.put.url.removeprefix("http://").partition("/")
-    connection = http.client.HTTPConnection(scheme_and_host)
-    connection.request(signed.put.method, f"/{path}", b"%PDF-", signed.put.headers)
-    assert connection.getresponse().status == 200
-    connection.close()
+    def found(self, part: str) -> Findings:
+        match part:
+            case "floors":
+                return floors.findings(self.floors)
+            case "requests":
+                return requests.findings(requests.measure(self.stack, self.effort), self.floors)
+            case "bytes":
+                return bytes.findings(bytes.measure(self.stack, self.effort))
+            case "list":
+                return lists.findings(lists.measure(self.stack, self.effort))
+            case "cleanup":
+                return cleanup.findings(cleanup.measure(self.stack, self.effort))
+            case "profile":
+                return profile.findings(profile.measure(self.stack, self.effort))
+            case _:
+                return start.findings(start.measure(self.effort))
 
 
-@contextlib.contextmanager
-def serving(argv: list[str], application: str) -> Iterator[tuple[int, int]]:
-    port = localstack.free_port()
-    command = [str(BIN / argv[0]), *(part.format(port=port) for part in argv[1:]), application]
-    with tempfile.NamedTemporaryFile() as log:
-        server = Process("the web server", command, port, Path(log.name))
-        server.start()
-        server.wait_until_ready()
-        assert server.popen is not None
-        try:
-            yield port, server.popen.pid
-        finally:
-            server.stop()
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
-def measure(name: str, port: int, pid: int, requests: Iterator[Request]) -> Figures:
-    lock, took = threading.Lock(), list[float]()
-
-    def client(count: int) -> None:
-        connection = http.client.HTTPConnection(HOST, port)
-        for _ in range(count):
-            with lock:
-                method, path, body, headers = next(requests)
-            began = time.perf_counter()
-            try:
-                answer = exchange(connection, method, path, body, headers)
-            except (ConnectionError, http.client.RemoteDisconnected):
-                connection.close()  # a server may end a connection between two requests
-                answer = exchange(connection, method, path, body, headers)
-            took.append(time.perf_counter() - began)
-            assert answer.status == (401 if name == "401" else 200), (name, answer.status)
-        connection.close()
-
-    everyone(client, 1)  # warm: imports, connections, templates
-    took.clear()
-    before, began = cpu(pid), time.perf_counter()
-    everyone(client, REQUESTS // CONNECTIONS)
-    elapsed, used = time.perf_counter() - began, cpu(pid) - before
-    cuts = statistics.quantiles(took, n=100)
-    return Figures(name, used / len(took) * 1000, len(took) / elapsed, cuts[49] * 1000, cuts[98] * 1000)
-
-
-def exchange(connection: http.client.HTTPConnection, *request: Any) -> http.client.HTTPResponse:
-    connection.request(*request)
-    answer = connection.getresponse()
-    answer.read()
-    return answer
-
-
-def everyone(client: Callable[[int], None], count: int) -> None:
-    threads = [threading.Thread(target=client, args=(count,)) for _ in range(CONNECTIONS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def family(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(member for child in children for member in family(int(child)))]
-
-
-def cpu(pid: int) -> float:
-    """Seconds of CPU that the process and its children have used."""
-    ticks = 0
-    for member in family(pid):
-        fields = Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def memory(pid: int) -> float:
-    """Megabytes that are theirs alone or their share of (PSS)."""
-    total = 0
-    for member in family(pid):
-        rollup = Path(f"/proc/{member}/smaps_rollup").read_text()
-        total += int(next(line for line in rollup.splitlines() if line.startswith("Pss:")).split()[1])
-    return total / 1024
-
-
-def report(name: str, figures: list[Figures], idle: float, loaded: float) -> None:
-    floor = figures[0]
-    print(f"{name}: {idle:.0f} MB idle, {loaded:.0f} MB after the load")
-    print(f"  {'':26}{'CPU ms':>8}{'x floor':>9}{'req/s':>8}{'p50 ms':>8}{'p99 ms':>8}")
-    for row in figures:
-        columns = f"{row.cpu:8.2f}{row.cpu / max(floor.cpu, 0.001):9.1f}{row.rate:8.0f}{row.p50:8.1f}{row.p99:8.1f}"
-        print(f"  {row.name:26}{columns}")
-    print()
+def report(bench: Bench, *, write_page: bool) -> None:
+    tables = bench.findings.all_tables()
+    print(", ".join(f"{name} {value}" for name, value in bench.machine), end="\n\n")
+    print("\n".join(text(table) for table in tables))
+    seconds = time.monotonic() - bench.began
+    print(f"All of it took {seconds / 60:.1f} minutes.")
+    if write_page:
+        for path in page.write(bench.machine, bench.findings, seconds):
+            print(f"Written: {path}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The floor: a WSGI application that does nothing."""
+"""The floor of a request: a WSGI application that reads what it is sent and does nothing."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
