@@ -65,6 +65,13 @@ class Row(NamedTuple):
         return Cursor(self.ready_at, self.key)
 
 
+class Signing(NamedTuple):
+    """What a sweep needs of a document: which key was signed, and when."""
+
+    key: str
+    moment: datetime
+
+
 class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def owned_by(self, owner_id: str) -> Self:
         return self.filter(owner_id=owner_id)  # type: ignore[no-any-return]
@@ -84,13 +91,13 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def created_before(self, moment: datetime) -> Self:
         return self.filter(created_at__lt=moment)  # type: ignore[no-any-return]
 
-    def oldest_first(self, after: File | None = None) -> Self:
+    def oldest_first(self, after: Signing | None = None) -> Self:
         """Order by (created_at, key), starting behind `after`."""
         files = self.order_by("created_at", "key")
         if after is None:
             return files  # type: ignore[no-any-return]
-        later = {"$or": [{"created_at": {"$gt": after.created_at}}, {"_id": {"$gt": after.key}}]}
-        return files.filter(__raw__={"created_at": {"$gte": after.created_at}, **later})  # type: ignore[no-any-return]
+        later = {"$or": [{"created_at": {"$gt": after.moment}}, {"_id": {"$gt": after.key}}]}
+        return files.filter(__raw__={"created_at": {"$gte": after.moment}, **later})  # type: ignore[no-any-return]
 
     def newest_first(self, after: Cursor | None = None) -> Self:
         """Order by (ready_at, key), starting behind `after`. The first condition alone bounds the index scan."""
@@ -99,6 +106,10 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
             return files  # type: ignore[no-any-return]
         earlier = {"$or": [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]}
         return files.filter(__raw__={"ready_at": {"$lte": after.ready_at}, **earlier})  # type: ignore[no-any-return]
+
+    def signings(self) -> list[Signing]:
+        """These files, as a sweep works on them."""
+        return [Signing(raw["_id"], raw["created_at"]) for raw in self.only("key", "created_at").as_pymongo()]
 
     def rows(self) -> list[Row]:
         """These files, which are READY, as a list shows them."""

@@ -30,7 +30,7 @@ from django.conf import settings
 from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, FileQuerySet, SpentKey, Status
+from .documents import File, FileQuerySet, Signing, SpentKey, Status
 from .models import StoredFile
 from .refusals import Refusal
 
@@ -229,9 +229,9 @@ def sweep_once() -> Sweep:
 
 def _batches(files: FileQuerySet, size: int) -> Iterator[list[str]]:
     last = None
-    while page := list(files.oldest_first(after=last).only("key", "created_at").limit(size)):
+    while page := files.oldest_first(after=last).limit(size).signings():
         last = page[-1]
-        yield [file.key for file in page]
+        yield [signing.key for signing in page]
 
 
 def _claim(keys: list[str]) -> int:
@@ -242,9 +242,9 @@ def _claim(keys: list[str]) -> int:
 def _finish(keys: list[str], result: Sweep) -> None:
     """Remove the objects of those of `keys` that are DELETING, then their documents."""
     # Asked again, since a confirm may have won one of them: a READY file's object must never be touched.
-    doomed = list(File.objects.keyed(keys).deleting().only("key", "created_at"))
-    refused = _delete_objects([file.key for file in doomed], result)
-    result.removed += _forget([file for file in doomed if file.key not in refused])
+    doomed = File.objects.keyed(keys).deleting().signings()
+    refused = _delete_objects([signing.key for signing in doomed], result)
+    result.removed += _forget([signing for signing in doomed if signing.key not in refused])
 
 
 def _delete_objects(keys: list[str], result: Sweep) -> set[str]:
@@ -258,20 +258,21 @@ def _delete_objects(keys: list[str], result: Sweep) -> set[str]:
     return set(refused)
 
 
-def _forget(files: list[File]) -> int:
+def _forget(gone: list[Signing]) -> int:
     """Remove DELETING documents whose objects are gone. Return how many there were."""
     moment = now()
-    young = [
-        UpdateOne(
-            {"_id": file.key}, {"$set": {"signed_at": file.created_at, "look_at": file.created_at + URL_DEAD}}, upsert=True
-        )
-        for file in files
-        if file.created_at > moment - PUT_OVER
-    ]
+    young = [signing for signing in gone if signing.moment > moment - PUT_OVER]
     if young:  # before the document goes, so that at any moment one of the two knows the key
-        SpentKey._get_collection().bulk_write(young, ordered=False)
-    removed: int = File.objects.keyed(file.key for file in files).deleting().delete()
+        SpentKey._get_collection().bulk_write([_remember(signing, moment) for signing in young], ordered=False)
+    removed: int = File.objects.keyed(signing.key for signing in gone).deleting().delete()
     return removed
+
+
+def _remember(signing: Signing, moment: datetime) -> UpdateOne:
+    dead = signing.moment + URL_DEAD
+    # The deletion just now was already the look at a URL that is dead.
+    look_at = dead if dead > moment else signing.moment + PUT_OVER
+    return UpdateOne({"_id": signing.key}, {"$set": {"signed_at": signing.moment, "look_at": look_at}}, upsert=True)
 
 
 def _spent(moment: datetime, size: int) -> Iterator[list[str]]:
@@ -297,4 +298,4 @@ def _discard(file: File) -> None:
     except storage.Error as error:
         logger.warning("the bucket did not delete %s, the next sweep will: %s", file.key, error)
         return
-    _forget([file])
+    _forget([Signing(file.key, file.created_at)])

@@ -172,6 +172,23 @@ def test_a_key_is_looked_at_when_its_url_is_dead_and_a_last_time_a_day_after(cas
     assert (SpentKey.objects(key=key).count(), objects(alice)) == (0, set())
 
 
+def test_an_overdue_key_whose_url_is_dead_is_not_deleted_twice_by_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = backlog(somebody(), 3, age=2 * HOUR)
+    asked: list[str] = []
+    delete_many = storage.delete_many
+
+    def noted(some: list[str]) -> dict[str, str]:
+        asked.extend(some)
+        return delete_many(some)
+
+    monkeypatch.setattr(storage, "delete_many", noted)
+
+    cleanup()
+
+    assert sorted(asked) == keys
+    assert all(spent.look_at == spent.signed_at + uploads.PUT_OVER for spent in SpentKey.objects(key__in=keys))
+
+
 def test_a_backlog_of_spent_keys_is_worked_off_in_batches(cast: type[Cast]) -> None:
     alice = somebody()
     keys = [cast.sign(alice).key for _ in range(7)]
