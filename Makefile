@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench screenshots pins clean
+.PHONY: help run test lint format bench faults screenshots pins clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -39,8 +39,12 @@ format: .venv/installed ## rewrite the code the way `make lint` wants it
 	@$(BIN)/ruff format .
 	@$(BIN)/djade --target-version 5.2 $$(find templates -name '*.html') || true
 
-bench: .venv/installed ## measure what a request costs here, as ratios
+bench: .venv/installed ## measure speed, size and cost beside this machine's floors (13 minutes)
 	@$(BIN)/python -m bench $(ARGS)
+
+faults: .venv/installed ## break it for an hour and a half, and lose nothing (ARGS="--quick")
+	@$(BIN)/python -m tests.chromium || true
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 screenshots: .venv/installed ## make the pictures of every page, and the one in the README
 	@$(BIN)/python -m tests.chromium || true
