@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Self
@@ -52,7 +52,7 @@ class Cursor(NamedTuple):
 
 
 class Row(NamedTuple):
-    """What a list shows of a READY file. Fifty documents of MongoEngine take a millisecond to make."""
+    """What a list shows of a READY file. Fifty documents of MongoEngine take longer to make than the rest of the page."""
 
     key: str
     name: str
@@ -63,6 +63,9 @@ class Row(NamedTuple):
     @property
     def place(self) -> Cursor:
         return Cursor(self.ready_at, self.key)
+
+
+ROW = dict.fromkeys(("name", "size", "content_type", "ready_at"), True)
 
 
 class Signing(NamedTuple):
@@ -99,21 +102,9 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
         later = {"$or": [{"created_at": {"$gt": after.moment}}, {"_id": {"$gt": after.key}}]}
         return files.filter(__raw__={"created_at": {"$gte": after.moment}, **later})  # type: ignore[no-any-return]
 
-    def newest_first(self, after: Cursor | None = None) -> Self:
-        """Order by (ready_at, key), starting behind `after`. The first condition alone bounds the index scan."""
-        files = self.order_by("-ready_at", "-key")
-        if after is None:
-            return files  # type: ignore[no-any-return]
-        earlier = {"$or": [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]}
-        return files.filter(__raw__={"ready_at": {"$lte": after.ready_at}, **earlier})  # type: ignore[no-any-return]
-
     def signings(self) -> list[Signing]:
         """These files, as a sweep works on them."""
         return [Signing(raw["_id"], raw["created_at"]) for raw in self.only("key", "created_at").as_pymongo()]
-
-    def rows(self) -> list[Row]:
-        """These files, which are READY, as a list shows them."""
-        return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in self.as_pymongo()]
 
 
 class File(Document):  # type: ignore[misc]  # mongoengine has no types
@@ -151,10 +142,11 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     # What every upload asks for goes straight to the driver: MongoEngine's save, first and modify cost as much again as the
     # driver and the network together.
 
-    def insert(self) -> None:
-        """Write a document that is new."""
-        self.validate()
-        self._get_collection().insert_one(self.to_mongo())
+    @classmethod
+    def insert(cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime) -> None:
+        """Write the document of a new upload. The values are those that `files.forms` has cleaned."""
+        document = {"_id": key, "owner_id": owner_id, "name": name, "content_type": content_type, "size": size}
+        cls._get_collection().insert_one({**document, "status": Status.PENDING, "created_at": created_at})
 
     @classmethod
     def find(cls, owner_id: str, key: str, statuses: Iterable[Status]) -> Self | None:
@@ -163,10 +155,35 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return found and cls._from_son(found)  # type: ignore[no-any-return]
 
     @classmethod
-    def turn(cls, owner_id: str, key: str, before: Iterable[Status], after: Status, **fields: object) -> Self | None:
-        """The one compare-and-set: the file as it is now, or None if it had none of the statuses `before`."""
+    def page(cls, owner_id: str, after: Cursor | None, limit: int) -> list[Row]:
+        """The owner's READY files behind `after`, by (ready_at, key), the newest first."""
+        wanted: dict[str, object] = {"owner_id": owner_id, "status": Status.READY}
+        if after:  # The first condition alone bounds the index scan.
+            earlier = [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]
+            wanted |= {"ready_at": {"$lte": after.ready_at}, "$or": earlier}
+        found = cls._get_collection().find(wanted, ROW).sort({"ready_at": -1, "_id": -1}).limit(limit)
+        return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found]
+
+    def row(self) -> Row:
+        assert self.ready_at is not None, "only ready files are listed"
+        return Row(self.key, self.name, self.size, self.content_type, self.ready_at)
+
+    @classmethod
+    def turn(
+        cls,
+        owner_id: str,
+        key: str,
+        before: Iterable[Status],
+        after: Status,
+        *,
+        having: Mapping[str, object] = {},
+        **fields: object,
+    ) -> Self | None:
+        """The one compare-and-set: the file as it is now, or None if it had none of the statuses `before` or is not as in
+        `having`.
+        """
         found = cls._get_collection().find_one_and_update(
-            {"_id": key, "owner_id": owner_id, "status": {"$in": list(before)}},
+            {"_id": key, "owner_id": owner_id, "status": {"$in": list(before)}, **having},
             {"$set": {"status": after, **fields}},
             return_document=ReturnDocument.AFTER,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from django import forms
 from django.conf import settings
@@ -56,6 +56,13 @@ class Whole(forms.IntegerField):
         return value
 
 
+class Shared(dict[str, forms.Field]):
+    """Fields that a form does not copy for every request. It does so in case somebody changes them, and here nobody does."""
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self
+
+
 class SignForm(forms.Form):
     filename = Text(strip=False, error_messages={"required": "The file needs a name."})
     contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
@@ -91,10 +98,14 @@ class KeyForm(forms.Form):
     key = Text(strip=False, max_length=1024, error_messages={"required": "Say which upload: key is missing."})
 
 
+for form in (SignForm, KeyForm):
+    form.base_fields = Shared(form.base_fields)
+
+
 def read_json(request: HttpRequest) -> dict[str, Any]:
     """The request's body as a JSON object. Raises Invalid for anything else."""
     try:
-        too_long = int(request.headers.get("Content-Length") or 0) > MAX_BODY
+        too_long = int(request.META.get("CONTENT_LENGTH") or 0) > MAX_BODY
         # RecursionError: 16 KiB of "[" are enough for one.
         data = None if too_long else json.loads(request.body)
     except (ValueError, RecursionError, RawPostDataException, UnreadablePostError) as error:

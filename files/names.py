@@ -57,6 +57,11 @@ def clean_content_type(raw: str, filename: str) -> str:
     return match[1].lower()
 
 
+def is_key_of(owner_id: str, key: str) -> bool:
+    """Whether `new_key` could have made it for that owner. Spares both stores from being asked for anything else."""
+    return key.startswith(f"u/{owner_id}/") and KEY.fullmatch(key) is not None
+
+
 def new_key(owner_id: str, filename: str) -> str:
     """`u/<owner id>/<21 random URL-safe characters>-<safe name>`: 126 random bits, and never the raw filename.
 

@@ -58,6 +58,7 @@ class Signer:
         return f"{self.endpoint}{target}?{canonical_query}&X-Amz-Signature={signature}"
 
 
+@lru_cache(maxsize=256)  # all but the path and a download's name are the same all day, or all second
 def quoted(text: str) -> str:
     return quote(text, safe="~")
 

@@ -101,7 +101,7 @@ def sign(owner_id: str, *, filename: str, content_type: str, size: int) -> Signe
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    File(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at).insert()
+    File.insert(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at)
     put = storage.sign_put(key, content_type=content_type, size=size, lives=URL_LIVES)
     return Signed(key, put, created_at + timedelta(seconds=URL_LIVES))
 
@@ -111,23 +111,36 @@ def confirm(owner_id: str, key: str) -> File:
 
     Raises NotFound, NotUploaded, Mismatch; `storage.Error` when the bucket does not answer.
     """
+    if not names.is_key_of(owner_id, key):
+        raise NotFound
+    # The bucket is asked first, so that what it has is a condition of the compare-and-set, and MongoDB is asked once.
+    try:
+        found = storage.head(key)
+    except storage.Error:
+        file = fetch(owner_id, key)
+        if file.status == Status.READY:
+            return file
+        raise
+    return (found and _turn_ready(owner_id, key, found)) or _not_turned(owner_id, key, found)
+
+
+def _turn_ready(owner_id: str, key: str, found: storage.Head) -> File | None:
+    as_signed = {"size": found.size, "content_type": found.content_type}
+    return File.turn(owner_id, key, [Status.PENDING], Status.READY, having=as_signed, ready_at=now(), etag=found.etag)
+
+
+def _not_turned(owner_id: str, key: str, found: storage.Head | None) -> File:
+    """Why a confirm changed nothing: the file is READY already, or it is not as it was signed, or a sweep has given it up."""
     file = fetch(owner_id, key)
     if file.status == Status.READY:
         return file
-    found = storage.head(key)
-    if found is None:
-        raise NotUploaded
-    if (found.size, found.content_type) != (file.size, file.content_type):
-        raise Mismatch(file, found)
-    ready = File.turn(owner_id, key, [Status.PENDING], Status.READY, ready_at=now(), etag=found.etag)
-    # None: between the HEAD and here a second confirm won, and the file is READY; or a sweep did, and it is not there.
-    return ready or fetch(owner_id, key, Status.READY)
+    raise Mismatch(file, found) if found else NotUploaded
 
 
 def fetch(owner_id: str, key: str, *statuses: Status) -> File:
     """The owner's file, PENDING or READY unless told. Raises NotFound, also for a stranger's key and for a malformed one."""
     wanted = statuses or (Status.PENDING, Status.READY)
-    file = File.find(owner_id, key, wanted) if names.KEY.fullmatch(key) else None
+    file = File.find(owner_id, key, wanted) if names.is_key_of(owner_id, key) else None
     if file is None:
         raise NotFound
     return file

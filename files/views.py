@@ -41,7 +41,7 @@ def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return never_cache(wrapper)
 
 
-def as_rows(files: Sequence[File | Row], more: str | None = None) -> str:
+def as_rows(files: Sequence[Row], more: str | None = None) -> str:
     """The rows of these files, and a way to those behind the place `more`."""
     # Jinja has escaped what is in them; its backend does not say so as Django's own does.
     return mark_safe(render_to_string("files/_rows.jinja", {"files": files, "more": more}, using="compiled"))  # noqa: S308
@@ -57,7 +57,7 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
     except ValueError as error:
         raise BadRequest("The address has no page of your files.") from error
     # One more than the page shows whether there is a next.
-    files = File.objects.owned_by(owner_id).ready().newest_first(after).limit(PAGE_SIZE + 1).rows()
+    files = File.page(owner_id, after, PAGE_SIZE + 1)
     rows = as_rows(files[:PAGE_SIZE], files[PAGE_SIZE - 1].place.encode() if len(files) > PAGE_SIZE else None)
     if request.headers.get("HX-Request"):
         return HttpResponse(rows)
@@ -79,7 +79,7 @@ def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
     file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
-    return HttpResponse(as_rows([file]))
+    return HttpResponse(as_rows([file.row()]))
 
 
 @require_safe

@@ -215,7 +215,7 @@ def test_a_place_of_somebodys_making_shows_no_more_than_the_owners_files(as_alic
 
 def test_a_place_within_anothers_files_shows_ones_own(as_alice: Client, alice: User, bob: User) -> None:
     files_of(bob, 60)
-    place = File.objects.owned_by(str(bob.pk)).newest_first().rows()[0].place
+    place = File.page(str(bob.pk), None, 1)[0].place
     keys = files_of(alice, 5, ready_at=uploads.now() - timedelta(days=1))
 
     shown = keys_in(as_alice.get("/files/", {"after": place.encode()}).content.decode())
@@ -256,7 +256,7 @@ def test_a_page_reads_what_it_shows_from_the_index_and_no_more(
     keys = files_of(alice, 2000, same_moment=same_moment)
     files_of(bob, 1000)
     files_of(alice, 1000, status=Status.DELETING)
-    deep = File.objects.keyed([keys[1000]]).rows()[0].place
+    deep = File.objects.get(key=keys[1000]).row().place
 
     with profiled() as asked:
         page = as_alice.get("/files/", {"after": deep.encode()})

@@ -18,8 +18,15 @@ MINUTE = 60  # seconds
 def environment(**options: Any) -> Environment:
     made = Environment(**options)  # noqa: S701  Django turns autoescape on
     made.globals["url"] = reverse
-    made.filters |= {"ago": ago, "size": lru_cache(maxsize=10_000)(filesizeformat)}
+    made.filters |= {"ago": ago, "iso": datetime.isoformat, "size": size, "spelled_out": spelled_out}
     return made
+
+
+size = lru_cache(maxsize=10_000)(filesizeformat)
+
+
+def spelled_out(moment: datetime) -> str:
+    return f"{moment:%-d %B %Y, %H:%M} UTC"
 
 
 def ago(moment: datetime) -> str:

@@ -107,7 +107,7 @@ def test_the_list(visit: Visit, alice: User, width: int, scheme: Scheme) -> None
     page.keyboard.press("Tab")
     take(page, "focus", width, scheme)
 
-    page.goto(f"/files/{File.objects.newest_first().first().key}/delete")
+    page.goto(f"/files/{File.objects.order_by('-ready_at').first().key}/delete")
     take(page, "delete", width, scheme)
 
 

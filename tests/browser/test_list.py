@@ -106,7 +106,7 @@ def test_older_files_come_page_by_page_into_the_same_list(visit: Visit, alice: U
     expect(files).to_have_count(120)
 
     expect(page.get_by_role("link", name="Show older files")).to_have_count(0)
-    in_order = [file.name for file in File.objects.newest_first()]
+    in_order = [file.name for file in File.objects.order_by("-ready_at", "-key")]
     assert names(page) == in_order
     expect(page).to_have_url("/files/")
 

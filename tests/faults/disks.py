@@ -42,8 +42,9 @@ class Disk:
         return size.f_bavail * size.f_frsize
 
     def fill(self) -> None:
+        """Again, too, where something was removed since."""
         step = self.bytes_free
-        with self.ballast.open("wb") as ballast:
+        with self.ballast.open("ab") as ballast:
             while step >= PAGE and (free := self.bytes_free):
                 try:
                     os.posix_fallocate(ballast.fileno(), ballast.seek(0, os.SEEK_END), min(step, free))

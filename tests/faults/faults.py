@@ -21,6 +21,7 @@ from celery import Celery
 from pymongo.errors import PyMongoError
 
 from tests.faults.breakable import Breakable
+from tests.faults.disks import Disk
 from tests.faults.people import Traffic
 from tests.faults.stack import web_workers
 from tests.processes import wait_until
@@ -207,7 +208,7 @@ def full_disk(scene: Scene, fault: Fault) -> Iterator[None]:
     try:
         yield
         if fault.target == "mongod":
-            wait_until_it_aborts(scene)
+            wait_until_it_aborts(scene, disk)
     finally:
         disk.clear()
     if fault.target == "seaweedfs":
@@ -218,10 +219,11 @@ def full_disk(scene: Scene, fault: Fault) -> Iterator[None]:
         scene.stack.revive(scene.stack.mongod)
 
 
-def wait_until_it_aborts(scene: Scene) -> None:
+def wait_until_it_aborts(scene: Scene, disk: Disk) -> None:
     """mongod cannot write, and ends; until it has, nobody knows whether it will."""
 
     def is_ended() -> bool:
+        disk.fill()  # it lives on for a while by removing what it needs no more
         with contextlib.suppress(PyMongoError), pymongo.timeout(1):
             scene.stack.files.database["filler"].insert_one({"filler": "x" * 10_000})
         return scene.stack.mongod.ended

@@ -144,6 +144,8 @@ def play_round(stack: Breakable, plan: Round, report: Report) -> dict[str, Ackno
             traffic.wait_for_more(4)
         except AssertionError as error:
             traffic.bugs.append(f"it did not come back: {error}")
+            with contextlib.suppress(AssertionError):
+                stack.mend()  # so that the rest can be judged
     stack.hang_up()
     settle(stack)
     report.rounds += 1
