@@ -1,4 +1,4 @@
-"""Presigned URLs: AWS Signature Version 4 in the query string.
+"""Presigned URLs: AWS Signature Version 4, in the query string or in headers.
 
 https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html describes it, and R2 implements it. boto3 signs
 the same (tests/test_sigv4.py holds the two equal) but resolves endpoint, region and credentials anew for every URL, which
@@ -16,6 +16,8 @@ from functools import lru_cache
 from urllib.parse import quote, urlsplit
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+UNSIGNED = "UNSIGNED-PAYLOAD"
+MOMENT = "%Y%m%dT%H%M%SZ"
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -36,26 +38,50 @@ class Signer:
         `path` is not yet quoted. `headers` must be sent to the letter, all but Host and Content-Length, which clients set by
         themselves; their names are lower case.
         """
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-        scope = f"{moment[:8]}/{self.region}/s3/aws4_request"
+        moment = datetime.now(UTC).strftime(MOMENT)
         signed = {"host": host(self.endpoint), **headers}
-        names = ";".join(sorted(signed))
         parameters = {
             **query,
             "X-Amz-Algorithm": ALGORITHM,
-            "X-Amz-Credential": f"{self.access_key_id}/{scope}",
+            "X-Amz-Credential": f"{self.access_key_id}/{self._scope(moment)}",
             "X-Amz-Date": moment,
             "X-Amz-Expires": str(lives),
-            "X-Amz-SignedHeaders": names,
+            "X-Amz-SignedHeaders": ";".join(sorted(signed)),
         }
-        target = quote(path, safe="/~")
+        target = quoted_path(path)
         canonical_query = "&".join(sorted(f"{quoted(name)}={quoted(value)}" for name, value in parameters.items()))
-        canonical_headers = "".join(f"{name}:{' '.join(signed[name].split())}\n" for name in sorted(signed))
-        request = f"{method}\n{target}\n{canonical_query}\n{canonical_headers}\n{names}\nUNSIGNED-PAYLOAD"
-        to_sign = f"{ALGORITHM}\n{moment}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
-        key = signing_key(self.secret_access_key, moment[:8], self.region)
-        signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+        signature = self._signature(moment, method, target, canonical_query, signed)
         return f"{self.endpoint}{target}?{canonical_query}&X-Amz-Signature={signature}"
+
+    def authorize(self, method: str, path: str) -> tuple[str, dict[str, str]]:
+        """What to ask for, and the headers that sign a request without a body: it is sent by us, and now.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+        """
+        moment = datetime.now(UTC).strftime(MOMENT)
+        headers = {"x-amz-content-sha256": UNSIGNED, "x-amz-date": moment}
+        signed = {"host": host(self.endpoint), **headers}
+        target = quoted_path(path)
+        signature = self._signature(moment, method, target, "", signed)
+        credential = f"{self.access_key_id}/{self._scope(moment)}"
+        names = ";".join(sorted(signed))
+        authorization = f"{ALGORITHM} Credential={credential}, SignedHeaders={names}, Signature={signature}"
+        return target, {**headers, "authorization": authorization}
+
+    def _scope(self, moment: str) -> str:
+        return f"{moment[:8]}/{self.region}/s3/aws4_request"
+
+    def _signature(self, moment: str, method: str, target: str, query: str, headers: Mapping[str, str]) -> str:
+        names = sorted(headers)
+        canonical_headers = "".join(f"{name}:{' '.join(headers[name].split())}\n" for name in names)
+        request = f"{method}\n{target}\n{query}\n{canonical_headers}\n{';'.join(names)}\n{UNSIGNED}"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        key = signing_key(self.secret_access_key, moment[:8], self.region)
+        return hmac.digest(key, f"{ALGORITHM}\n{moment}\n{self._scope(moment)}\n{digest}".encode(), "sha256").hex()
+
+
+def quoted_path(path: str) -> str:
+    return quote(path, safe="/~")
 
 
 @lru_cache(maxsize=256)  # all but the path and a download's name are the same all day, or all second

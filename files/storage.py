@@ -34,8 +34,6 @@ class BucketError(Exception):
 
 Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 
-# How long a request of our own may be under way: as much as S3 grants clocks that disagree (RequestTimeTooSkewed).
-OWN_REQUEST_LIVES = 15 * 60  # seconds
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
 
@@ -124,8 +122,9 @@ def _connections() -> HTTPConnectionPool:
 
 def _ask(method: str, key: str) -> BaseHTTPResponse:
     """Send a request without a body. Redirects are not followed: a bucket in another place is a setting to mend."""
-    url = _signer().presign(method, _path(key), lives=OWN_REQUEST_LIVES)
-    return _connections().urlopen(method, url.removeprefix(_signer().endpoint), retries=False, redirect=False)
+    # By headers, since urllib3 looks at every character of an address.
+    target, headers = _signer().authorize(method, _path(key))
+    return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False)
 
 
 def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:
