@@ -25,7 +25,7 @@ NEXT_JS = (
 )
 FLOOR = (
     "The floor is a bare WSGI hello plus the bare loops of what the request cannot do without: the limiter's script, an insert "
-    "and the HMAC chain for a sign; a find, a HEAD and an update for a confirm; a find of fifty for a list."
+    "and the HMAC chain for a sign; a HEAD and an update for a confirm; a find of fifty for a list."
 )
 NEXT_JS_MEMORY = (640, 980)
 
@@ -41,7 +41,7 @@ class Kind:
 
 
 SIGN = Kind("sign", ("script", "insert", "hmac"), aim=1.0, next_js=(3.7, 4.8))
-CONFIRM = Kind("confirm, with its HEAD", ("find", "head", "update"), aim=1.2, next_js=(2.9, 3.5), once=True)
+CONFIRM = Kind("confirm, with its HEAD", ("head", "update"), aim=1.2, next_js=(2.9, 3.5), once=True)
 LIST = Kind("list of fifty", ("fifty",), aim=1.5, next_js=(6.5, 7.9))
 SIGNED_OUT = Kind("401", (), status=401)
 KINDS = (SIGN, CONFIRM, LIST, SIGNED_OUT)

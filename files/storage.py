@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import certifi
 from botocore.exceptions import BotoCoreError, ClientError
-from botocore.utils import get_environ_proxies
 from django.conf import settings
 from django.utils.http import content_disposition_header
+from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
