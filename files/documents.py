@@ -162,7 +162,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             earlier = [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]
             wanted |= {"ready_at": {"$lte": after.ready_at}, "$or": earlier}
         found = cls._get_collection().find(wanted, ROW).sort({"ready_at": -1, "_id": -1}).limit(limit)
-        return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found]
+        return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
 
     def row(self) -> Row:
         assert self.ready_at is not None, "only ready files are listed"

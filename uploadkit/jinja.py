@@ -17,7 +17,7 @@ MINUTE = 60  # seconds
 
 def environment(**options: Any) -> Environment:
     made = Environment(**options)  # noqa: S701  Django turns autoescape on
-    made.globals["url"] = reverse
+    made.globals |= {"url": reverse, "clock": timezone.now}
     made.filters |= {"ago": ago, "iso": datetime.isoformat, "size": size, "spelled_out": spelled_out}
     return made
 
@@ -29,9 +29,8 @@ def spelled_out(moment: datetime) -> str:
     return f"{moment:%-d %B %Y, %H:%M} UTC"
 
 
-def ago(moment: datetime) -> str:
-    """How long ago that was. Nothing shows seconds from a minute on, so a minute's files share their words."""
-    now = timezone.now()
+def ago(moment: datetime, now: datetime) -> str:
+    """How long before `now` that was. Nothing shows seconds from a minute on, so a minute's files share their words."""
     seconds = int((now - moment).total_seconds())
     return _ago(seconds if seconds < MINUTE else seconds - seconds % MINUTE, now.date())
 

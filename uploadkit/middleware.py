@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from csp.middleware import CSPMiddleware
+from collections.abc import Callable
+from http import HTTPStatus
+
+from csp.constants import HEADER
+from csp.utils import build_policy
+from django.conf import settings
 from django.contrib.messages.middleware import MessageMiddleware
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.deprecation import MiddlewareMixin
 from django_htmx.middleware import HtmxMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -16,8 +22,18 @@ class ForPages:
         return super().__call__(request)  # type: ignore[misc, no-any-return]
 
 
-class ContentSecurityPolicy(ForPages, CSPMiddleware):
-    pass
+class ContentSecurityPolicy(ForPages, MiddlewareMixin):
+    """The one policy of all pages, written once: django-csp's own middleware writes it anew for every answer."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        self.policy = build_policy()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        # Django's own pages of a traceback, on a laptop, have scripts in them.
+        if not (settings.DEBUG and response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)):
+            response.headers.setdefault(HEADER, self.policy)
+        return response
 
 
 class StaticFiles(ForPages, WhiteNoiseMiddleware):  # type: ignore[misc]  # no types

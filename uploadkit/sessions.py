@@ -6,7 +6,6 @@ SQLite takes to answer it. Writing, expiry and clearing are Django's own.
 
 from __future__ import annotations
 
-import threading
 from functools import cache
 from typing import Any
 
@@ -39,21 +38,27 @@ class SessionStore(db.SessionStore):
             return cursor.fetchone()  # type: ignore[no-any-return]
 
 
-class UserStatement(threading.local):
-    """What the ORM makes of "the user with this id". Made once a thread, since connections are a thread's own."""
+class UserStatement:
+    """What the ORM makes of "the user with this id", and of what the database answers."""
 
     def __init__(self) -> None:
-        self.compiler = User.objects.filter(pk=0).query.get_compiler(router.db_for_read(User))
-        self.sql, _ = self.compiler.as_sql()
-        self.converters = self.compiler.get_converters([column for column, *_ in self.compiler.select])
+        compiler = User.objects.filter(pk=0).query.get_compiler(router.db_for_read(User))
+        self.sql, _ = compiler.as_sql()
+        self.converters = compiler.get_converters([column for column, *_ in compiler.select]).items()
         self.names = [field.attname for field in User._meta.concrete_fields]
 
-    def find(self, user_id: object) -> User | None:
-        with self.compiler.connection.cursor() as cursor:
+    def find(self, user_id: int | str) -> User | None:
+        connection = connections[router.db_for_read(User)]
+        with connection.cursor() as cursor:
             cursor.execute(self.sql, [user_id])
-            rows = cursor.fetchall()
-        values = next(self.compiler.apply_converters(rows, self.converters), None)
-        return None if values is None else User.from_db(self.compiler.using, self.names, values)
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        values = list(row)
+        for place, (converters, column) in self.converters:
+            for convert in converters:
+                values[place] = convert(values[place], column, connection)
+        return User.from_db(connection.alias, self.names, values)
 
 
 @cache
@@ -65,7 +70,7 @@ def user_statement() -> UserStatement:
 class FindsUsers:
     """A backend's way from the session to its user."""
 
-    def get_user(self, user_id: object) -> User | None:
+    def get_user(self, user_id: int | str) -> User | None:
         user = user_statement().find(user_id)
         return user if user is not None and user.is_active else None
 

@@ -128,6 +128,7 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 LANGUAGE_CODE = "en"
+USE_I18N = False  # one language; looking for another costs a tenth of a page
 TIME_ZONE = "UTC"
 USE_TZ = True
 
