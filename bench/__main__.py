@@ -16,6 +16,7 @@ from bench.stack import Stack, running
 from uploadkit.localstack import Failed
 
 PARTS = ("floors", "requests", "bytes", "list", "cleanup", "start")
+PARTS_OF_THE_PAGE = (*PARTS, "profile")
 TITLES = {
     "floors": "what the servers and a bare application cost",
     "requests": "sign, confirm, list and 401",
@@ -33,7 +34,7 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             bench = Bench(QUICK if arguments.quick else FULL, stack)
-            for part in arguments.parts or PARTS:
+            for part in arguments.parts or (PARTS_OF_THE_PAGE if arguments.page else PARTS):
                 bench.run(part)
             report(bench, write_page=arguments.page)
     except (wrk.Wrong, Failed) as error:
@@ -47,7 +48,9 @@ def parsed() -> argparse.Namespace:
         "python -m bench", description="What uploadkit costs here, beside the floors of this machine."
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile)")
-    parser.add_argument("--page", action="store_true", help="write docs/performance.md and docs/performance.svg too")
+    parser.add_argument(
+        "--page", action="store_true", help="write docs/performance.md and its chart too, with profile"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of everything: shows that the bench works, and no figures to quote"
     )

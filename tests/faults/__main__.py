@@ -92,7 +92,7 @@ def page() -> str:
     parts = [
         f"## {title}\n\n{printed.read_text()}" for part, title in PARTS.items() if (printed := PRINTED / f"{part}.md").exists()
     ]
-    where = ", ".join(f"{name} {value}" for name, value in machine.described())
+    where = ", ".join(f"{name} {value}" for name, value in machine.hardware())
     return "\n".join([ABOUT, f"On {where}.\n", *parts])
 
 
