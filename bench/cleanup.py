@@ -143,7 +143,7 @@ def table(measured: Measured) -> Table:
     bare = ("bare delete_objects loop", "", "", f"{measured.bare:.0f}", "1.00", "")
     note = (
         f"The rate leaves out the {measured.start:.2f} s that the command takes to start. The uploads are "
-        f"{OVERDUE.seconds // 3600} hours old, so every key is remembered for a day and looked at again, as in everyday life."
+        f"{OVERDUE.seconds // 3600} hours old, so every key is remembered for a day, as in everyday life."
     )
     fewer = [
         f"Objects for {sweep.expired:,} of {wanted:,} could be made in the time there was, so that many were swept."
