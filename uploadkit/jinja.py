@@ -22,7 +22,7 @@ def environment(**options: Any) -> Environment:
     return made
 
 
-size = lru_cache(maxsize=10_000)(filesizeformat)
+size = lru_cache(maxsize=1_000)(filesizeformat)
 
 
 def spelled_out(moment: datetime) -> str:
@@ -35,7 +35,7 @@ def ago(moment: datetime, now: datetime) -> str:
     return _ago(seconds if seconds < MINUTE else seconds - seconds % MINUTE, now.date())
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=1_000)
 def _ago(seconds: int, today: date) -> str:
     """`today` is there for the cache alone: months are not of one length."""
     return naturaltime(timezone.now() - timedelta(seconds=seconds))

@@ -59,6 +59,8 @@ class Fault:
         """What it needs for itself. Two faults with a victim in common come one after the other."""
         if self.target == "cleanup" or self.kind == "kill -9 with messages unacknowledged":
             return {target for targets in KINDS.values() for target in targets}
+        if self.kind == "two beats":  # begins when both have reached the queue
+            return {self.target, "valkey", "redis"}
         return {"web" if self.target == "web worker" else self.target}
 
     def __str__(self) -> str:
