@@ -48,9 +48,7 @@ def parsed() -> argparse.Namespace:
         "python -m bench", description="What uploadkit costs here, beside the floors of this machine."
     )
     parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile)")
-    parser.add_argument(
-        "--page", action="store_true", help="write docs/performance.md and its chart too, with profile"
-    )
+    parser.add_argument("--page", action="store_true", help="write docs/performance.md and its chart too, with profile")
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of everything: shows that the bench works, and no figures to quote"
     )
