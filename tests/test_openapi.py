@@ -268,7 +268,8 @@ def test_what_is_down_is_said_as_described(alice: User, contract: Contract, tmp_
     nothing = {"MONGODB_URI": "mongodb://127.0.0.1:1/x", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
     with running_site(tmp_path, **nothing) as origin, visitor(origin, session) as client:
-        answers = {path: client.post(path, json={**WISH, "key": NOWHERE}) for path in ENDPOINTS}
+        wish = {**WISH, "key": f"u/{alice.pk}/aaaaaaaaaaaaaaaaaaaaa-x"}
+        answers = {path: client.post(path, json=wish) for path in ENDPOINTS}
 
     for path, answer in answers.items():
         assert answer.status_code == 503

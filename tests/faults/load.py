@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -257,8 +258,14 @@ def put_load_on(stack: Stack, uploads: int, seconds: float, seed: int, pace: flo
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
     people = [f"person-{number}" for number in range(min(PEOPLE, uploads))]
     load = Load(stack, prepare(stack.folder, stack.environment, *people), uploads, seconds, seed, pace)
-    asyncio.run(load.run())
+    run_apart(load)
     return load
+
+
+def run_apart(load: Load) -> None:
+    """In a thread of its own: this one may have an event loop already, Playwright's."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, load.run()).result()
 
 
 @contextlib.contextmanager

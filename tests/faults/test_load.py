@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults import Stack
-from tests.faults.load import Load, put_load_on
+from tests.faults.load import Load, put_load_on, run_apart
 
 UPLOADS = 60
 
@@ -51,7 +50,7 @@ def test_a_file_that_comes_back_otherwise_is_lost(stack: Stack, load: Load) -> N
     stack.bucket.delete_object(Bucket="uploadkit", Key=missing)
     again = Load(stack, load.sessions, 0, 0, 0, acknowledged=load.acknowledged)
 
-    asyncio.run(again.run())
+    run_apart(again)
 
     assert len(again.lost) == 2
     assert changed in again.lost[0] + again.lost[1] and missing in again.lost[0] + again.lost[1]
