@@ -39,7 +39,7 @@ format: .venv/installed ## rewrite the code the way `make lint` wants it
 	@$(BIN)/ruff format .
 	@$(BIN)/djade --target-version 5.2 $$(find templates -name '*.html') || true
 
-bench: .venv/installed ## measure speed, size and cost beside this machine's floors (13 minutes)
+bench: .venv/installed ## measure speed, size and cost beside this machine's floors (11 minutes)
 	@$(BIN)/python -m bench $(ARGS)
 
 faults: .venv/installed ## break it for an hour and a half, and lose nothing (ARGS="--quick")

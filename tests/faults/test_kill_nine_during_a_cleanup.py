@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -15,12 +14,6 @@ from uploadkit import localstack
 
 OVERDUE = 2500  # more than two batches
 EVERY = 5  # so many documents have one object: uploads that arrived and were never confirmed
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack")).running() as stack:
-        yield stack
 
 
 @pytest.mark.parametrize("victim", ["worker", "mongod", "seaweedfs"])

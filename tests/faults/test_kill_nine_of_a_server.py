@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults import Stack, Traffic, assert_nothing_is_lost
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack")).running() as stack:
-        yield stack
-
-
 @pytest.fixture
 def traffic(stack: Stack) -> Traffic:
+    """And an upload that was given up half-way, for the sweep: a kill does not always come in the middle of one."""
+    with stack.client(stack.sessions[0]) as alice:
+        wish = {"filename": "given-up.bin", "contentType": "application/octet-stream", "size": 5}
+        assert alice.post("/api/uploads/sign", json=wish).status_code == 200
     return Traffic(stack)
 
 

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.faults import Stack
 from tests.faults.load import Load, put_load_on, run_apart
 
 UPLOADS = 60
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack")).running() as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")

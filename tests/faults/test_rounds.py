@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -51,12 +50,6 @@ def test_a_round_follows_from_its_seed_and_number() -> None:
 
 
 # --- that a loss is seen --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack(tmp_path_factory.mktemp("stack")).running() as stack:
-        yield stack
 
 
 @pytest.fixture
