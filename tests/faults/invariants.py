@@ -42,6 +42,7 @@ def sweep_until(stack: Stack, age: Callable[[], object], through: Callable[[], b
             nonlocal sent
             if through():
                 return True
+            stack.supervise()
             # Again and again: a sweep that runs still may have put off what it saw before it was aged.
             if time.monotonic() - sent > SENT_AGAIN_AFTER:
                 age()

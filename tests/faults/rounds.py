@@ -91,6 +91,7 @@ class Report:
     acknowledged: int = 0
     by_browser: int = 0
     violated: list[str] = field(default_factory=list)
+    started_again: Counter[str] = field(default_factory=Counter)
     without: str = ""  # why there are no disks to fill
 
     def add(self, other: Report) -> None:
@@ -100,6 +101,7 @@ class Report:
         self.acknowledged += other.acknowledged
         self.by_browser += other.by_browser
         self.violated += other.violated
+        self.started_again += other.started_again
         self.without = self.without or other.without
 
     def count(self, *words: str) -> int:
@@ -119,6 +121,7 @@ class Report:
                 f"  lost files            {self.count('was acknowledged', 'there is no object')}",
                 f"  orphans               {self.count('without a document')}",
                 f"  500s                  {bugs}",
+                f"  ended by themselves   {', '.join(f'{name} {n}' for name, n in self.started_again.items()) or 'none'}",
                 f"  violations            {len(self.violated)}",
                 *(f"    {line}" for line in self.violated[:20]),
             ]
@@ -179,6 +182,7 @@ def play_rounds(folder: Path, seed: int, numbers: list[int], longest_stop: float
                 break
         else:
             report.violated += [f"seed {seed}, at the end: {wrong}" for wrong in lost(stack, kept)]
+    report.started_again += stack.started_again
     return report
 
 

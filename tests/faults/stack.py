@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +50,7 @@ class Stack:
         self.web = self._ours("web", granian, web)
         self.worker = self._ours("worker", celery)
         self.sessions: list[str] = []
+        self.started_again = Counter[str]()
         self.group = localstack.Group()
         self.mongo: MongoClient[dict[str, Any]] = MongoClient(self.environment["MONGODB_URI"], tz_aware=True, connect=False)
         self.bucket = boto3.client(
@@ -97,6 +99,15 @@ class Stack:
         process.start()
         if process.port:
             process.wait_until_ready()
+
+    def supervise(self) -> None:
+        """Start again what ended by itself, as whatever runs processes does. A Celery worker does so when its connection to
+        Redis breaks for a second time while it closes the first ("Unrecoverable error", from kombu's redis.py).
+        """
+        for process in (self.web, self.worker):
+            if process.popen is not None and process.ended:
+                self.started_again[process.name] += 1
+                self.restart(process)
 
     def kill_a_web_worker(self) -> None:
         """kill -9 of one of the processes that serve requests; granian itself lives, and starts another."""
