@@ -11,11 +11,16 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext_lazy as _
 
 from . import names
+from .kinds import LABELS
 from .refusals import Refusal
 
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
+
+
+ORDERS = {"newest": _("Newest first"), "name": _("By name"), "size": _("Largest first")}
 
 
 class Invalid(Refusal):
@@ -98,7 +103,25 @@ class KeyForm(forms.Form):
     key = Text(strip=False, max_length=1024, error_messages={"required": "Say which upload: key is missing."})
 
 
-for form in (SignForm, KeyForm):
+class NameForm(forms.Form):
+    """A file's new name."""
+
+    name = forms.CharField(strip=False, error_messages={"required": _("The file needs a name.")})
+
+    def clean_name(self) -> str:
+        return _clean(names.clean_filename, self.cleaned_data["name"])
+
+
+class ListForm(forms.Form):
+    """Which files a list shows, as its address says."""
+
+    q = forms.CharField(required=False, max_length=names.MAX_LENGTH)
+    kind = forms.ChoiceField(required=False, choices=LABELS.items())
+    sort = forms.ChoiceField(required=False, choices=ORDERS.items())
+    after = forms.CharField(required=False)
+
+
+for form in (SignForm, KeyForm, NameForm, ListForm):
     form.base_fields = Shared(form.base_fields)
 
 

@@ -1,4 +1,4 @@
-"""What a file may be called, and what the bucket calls it."""
+"""What a file may be called, what the bucket calls it, and how its name is sorted and found."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 from django.utils.text import slugify
 
 MAX_LENGTH = 256  # characters
+SORTED_BY = 128  # characters; names that are the same up to there keep some order
+WORDS, WORD_LENGTH = 32, 32
 KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
@@ -72,3 +74,37 @@ def new_key(owner_id: str, filename: str) -> str:
     stem = slugify(path.stem)[:60].strip("-") or "file"
     extension = slugify(path.suffix)[:16]
     return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"
+
+
+# --- sorting and searching ----------------------------------------------------------------------------------------------
+
+# Scripts that put no space between words: each character is one.
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORDS = re.compile(rf"[{_IDEOGRAPHS}]|[^\W\d_{_IDEOGRAPHS}]+|\d+")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def fold(text: str) -> str:
+    """Without case and accents, so that "uber" finds "Über"."""
+    return "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+
+
+def sorting(name: str) -> str:
+    """What to sort the name by: without case and accents, and numbers by their value ("file 2" before "file 10")."""
+    return re.sub(r"\d+", _by_value, fold(name))[:SORTED_BY]
+
+
+def _by_value(digits: re.Match[str]) -> str:
+    value = digits[0].lstrip("0")
+    return f"{len(value):03}{value}"
+
+
+def words(text: str) -> list[str]:
+    """The words to find a text by, or those that are looked for: runs of letters and runs of digits, folded."""
+    found = (word[:WORD_LENGTH] for word in _WORDS.findall(fold(text)))
+    return list(dict.fromkeys(found))[:WORDS]
+
+
+def words_of_name(name: str) -> list[str]:
+    """The words of a file's name; those within a camelCased one too."""
+    return words(f"{name} {_HUMP.sub(' ', name)}")

@@ -1,9 +1,9 @@
-"""The life of a file: sign, confirm, cancel, delete, sweep.
+"""The life of a file: sign, confirm, cancel, rename, trash, restore, sweep.
 
-      (nothing) --sign--> PENDING --confirm--> READY
-                             |                   |
-                      cancel, sweep            delete
-                             '----> DELETING <---'
+      (nothing) --sign--> PENDING --confirm--> READY --trash--> TRASHED
+                             |                   |  <-restore--    |
+                      cancel, sweep              |         after ten seconds
+                             '----> DELETING <---+-----------------'
                                        |
                      object gone, then document gone
 
@@ -30,12 +30,13 @@ from django.conf import settings
 from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, FileQuerySet, Signing, SpentKey, Status
+from .documents import File, FileQuerySet, Signing, SpentKey, Status, named
 from .models import StoredFile
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
+TRASH_LIVES = timedelta(seconds=10)  # in which a deletion can be undone
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
 # No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
@@ -153,25 +154,46 @@ def download_url(file: File | StoredFile) -> str:
 
 def cancel(owner_id: str, key: str) -> None:
     """Give up an upload that is not confirmed. Raises NotFound, AlreadyReady."""
-    file = fetch(owner_id, key, *Status)
+    uploading = (Status.PENDING, Status.READY, Status.DELETING)
+    file = fetch(owner_id, key, *uploading)
     if file.status == Status.PENDING:
         # None: between the two a confirm won, or another cancel did.
-        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *Status)
+        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *uploading)
     if file.status == Status.READY:
         raise AlreadyReady
     _discard(file)
 
 
-def delete(owner_id: str, key: str) -> None:
-    """Delete a READY file. Once this returns it is gone for its owner, whatever the bucket does. Raises NotFound.
+def rename(owner_id: str, key: str, name: str) -> File:
+    """Give a READY file another name, one that `files.forms` has cleaned. The bucket does not know it. Raises NotFound."""
+    file = File.turn(owner_id, key, [Status.READY], Status.READY, **named(name)) if names.is_key_of(owner_id, key) else None
+    if file is None:
+        raise NotFound
+    return file
 
-    Deleting again what is being deleted is no error: the first answer may have been lost on the way.
+
+def trash(owner_id: str, keys: Iterable[str]) -> int:
+    """Take those of the owner's READY files from the list. For `TRASH_LIVES` this can be undone; then a sweep deletes them.
+
+    Return how many of the keys are in the trash now. That some were there already is no error: the first answer may have been
+    lost on the way.
     """
-    gone = (Status.READY, Status.DELETING)
-    fetch(owner_id, key, *gone)
-    file = File.turn(owner_id, key, gone, Status.DELETING)
-    if file is not None:
-        _discard(file)
+    files = _those_of(owner_id, keys)
+    files.ready().update(status=Status.TRASHED, trashed_at=now())
+    in_the_trash: int = files.trashed().count()
+    return in_the_trash
+
+
+def restore(owner_id: str, keys: Iterable[str]) -> int:
+    """Put those of the owner's files back on the list that no sweep has deleted yet. Return how many of the keys are there."""
+    files = _those_of(owner_id, keys)
+    files.trashed().update(status=Status.READY, unset__trashed_at=True)
+    back: int = files.ready().count()
+    return back
+
+
+def _those_of(owner_id: str, keys: Iterable[str]) -> FileQuerySet:
+    return File.objects.owned_by(owner_id).keyed(key for key in keys if names.is_key_of(owner_id, key))  # type: ignore[no-any-return]
 
 
 def delete_many(keys: Iterable[str]) -> int:
@@ -180,7 +202,8 @@ def delete_many(keys: Iterable[str]) -> int:
     Return how many the bucket did not delete now; the next sweep does.
     """
     doomed = list(keys)
-    File.objects.keyed(doomed).filter(status__in=(Status.PENDING, Status.READY)).update(status=Status.DELETING)
+    living = (Status.PENDING, Status.READY, Status.TRASHED)
+    File.objects.keyed(doomed).filter(status__in=living).update(status=Status.DELETING)
     try:
         result = Sweep()
         _finish(doomed, result)
@@ -208,7 +231,8 @@ def sweep(
     dry_run: bool = False,
     each: Callable[[list[str]], None] = lambda keys: None,
 ) -> Sweep:
-    """Give up PENDING uploads older than `older_than` and finish what is DELETING, `batch` keys at a time (at most 1,000).
+    """Give up PENDING uploads older than `older_than`, delete what is TRASHED for longer than `TRASH_LIVES` and finish what is
+    DELETING, `batch` keys at a time (at most 1,000).
 
     Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
     is DELETING until a sweep has seen its object gone. Memory is that of one batch. `each` is called with the keys of every
@@ -221,17 +245,28 @@ def sweep(
     # What is DELETING comes first, so that what this very sweep claims is not met a second time; and only what was signed by
     # now, so that it does not run after those who cancel meanwhile.
     deleting = File.objects.deleting().created_before(moment)
-    for keys in itertools.islice(itertools.chain(_batches(deleting, batch), _batches(overdue, batch)), batches):
+    trashed = File.objects.trashed_before(moment - TRASH_LIVES)
+    doomed = (_batches(files, batch) for files in (deleting, trashed, overdue))
+    for keys in itertools.islice(itertools.chain.from_iterable(doomed), batches):
         each(keys)
         if dry_run:
             result.expired += File.objects.keyed(keys).pending().count()
             result.removed += len(keys)
         else:
-            result.expired += _claim(keys)
+            result.expired += _claim(keys, moment)
             _finish(keys, result)
     if not dry_run:
         for keys in itertools.islice(_spent(moment, batch), batches):
             _look_again(keys, moment, result)
+    return result
+
+
+def empty_trash() -> Sweep:
+    """Delete what can no longer be undone. Raises `storage.Error`."""
+    result, moment = Sweep(), now()
+    for keys in _batches(File.objects.trashed_before(moment - TRASH_LIVES), storage.DELETE_LIMIT):
+        _claim(keys, moment)
+        _finish(keys, result)
     return result
 
 
@@ -247,7 +282,10 @@ def _batches(files: FileQuerySet, size: int) -> Iterator[list[str]]:
         yield [signing.key for signing in page]
 
 
-def _claim(keys: list[str]) -> int:
+def _claim(keys: list[str], moment: datetime) -> int:
+    """Turn those of the keys DELETING that are still to go. Return how many of them were PENDING."""
+    # With its time: since it was looked for, a file may have been restored and trashed again.
+    File.objects.keyed(keys).trashed_before(moment - TRASH_LIVES).update(status=Status.DELETING)
     claimed: int = File.objects.keyed(keys).pending().update(status=Status.DELETING)
     return claimed
 

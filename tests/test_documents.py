@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from files import uploads
-from files.documents import Cursor, File, Status
+from files.documents import Cursor, File, Order, Status
 
 from .conftest import ROOT
 
@@ -36,10 +36,18 @@ def test_a_place_survives_whatever_the_key(key: str) -> None:
 def test_a_place_is_that_of_the_file_as_mongodb_keeps_it() -> None:
     moment = uploads.now()
     File(
-        key="u/1/a", owner_id="1", name="a", content_type="a/a", size=1, status=Status.READY, created_at=moment, ready_at=moment
+        key="u/1/a",
+        owner_id="1",
+        name="a",
+        content_type="a/a",
+        size=1,
+        status=Status.READY,
+        created_at=moment,
+        ready_at=moment,
+        kind="other",
     ).save(force_insert=True)
 
-    assert [row.place for row in File.page("1", None, 2)] == [Cursor(moment, "u/1/a")]
+    assert [row.place(Order.NEWEST) for row in File.page("1", None, 2)] == [Cursor(moment, "u/1/a")]
 
 
 @pytest.mark.usefixtures("django_db_setup")

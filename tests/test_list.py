@@ -15,8 +15,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from files import names, uploads
-from files.documents import File, Status
+from files import documents, names, uploads
+from files.documents import File, Order, Status
 
 from .conftest import Cast
 from .lifecycle import keys_in
@@ -32,7 +32,8 @@ def files_of(owner: User, count: int, *, same_moment: bool = False, **fields: An
         File(
             key=names.new_key(str(owner.pk), "a.pdf"),
             owner_id=str(owner.pk),
-            name=f"{number}.pdf",
+            **documents.named(f"{number}.pdf"),
+            kind="document",
             content_type="application/pdf",
             size=5,
             created_at=moment,
@@ -69,7 +70,7 @@ def test_only_the_owners_ready_files_are_listed_newest_first(
     older, newer = cast.upload(alice), cast.upload(alice)
     File.objects.keyed([older.key]).update(ready_at=uploads.now() - timedelta(seconds=5))
     cast.sign(alice)
-    uploads.delete(str(alice.pk), cast.upload(alice).key)
+    uploads.trash(str(alice.pk), [cast.upload(alice).key])
     cast.upload(bob)
 
     assert keys_in(as_alice.get("/files/").content.decode()) == [newer.key, older.key]
@@ -215,7 +216,7 @@ def test_a_place_of_somebodys_making_shows_no_more_than_the_owners_files(as_alic
 
 def test_a_place_within_anothers_files_shows_ones_own(as_alice: Client, alice: User, bob: User) -> None:
     files_of(bob, 60)
-    place = File.page(str(bob.pk), None, 1)[0].place
+    place = File.page(str(bob.pk), None, 1)[0].place(Order.NEWEST)
     keys = files_of(alice, 5, ready_at=uploads.now() - timedelta(days=1))
 
     shown = keys_in(as_alice.get("/files/", {"after": place.encode()}).content.decode())
@@ -256,14 +257,14 @@ def test_a_page_reads_what_it_shows_from_the_index_and_no_more(
     keys = files_of(alice, 2000, same_moment=same_moment)
     files_of(bob, 1000)
     files_of(alice, 1000, status=Status.DELETING)
-    deep = File.objects.get(key=keys[1000]).row().place
+    deep = File.objects.get(key=keys[1000]).row().place(Order.NEWEST)
 
     with profiled() as asked:
         page = as_alice.get("/files/", {"after": deep.encode()})
 
     assert keys_in(page.content.decode()) == keys[1001 : 1001 + PAGE]
     (query,) = asked
-    scan = r"IXSCAN { owner_id: 1, status: 1, ready_at: -1, _id: -1 }"
+    scan = r"IXSCAN { owner_id: 1, status: 1, kind: 1, ready_at: -1, _id: -1 }"
     assert re.fullmatch(rf"{scan}(, {scan})*", query["planSummary"])
     assert "hasSortStage" not in query
     assert query["docsExamined"] <= PAGE + 2

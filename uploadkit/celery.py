@@ -15,12 +15,19 @@ app.autodiscover_tasks()
 def schedule(sender: Celery, **kwargs: object) -> None:
     from django.conf import settings
 
+    from files.uploads import TRASH_LIVES
+
     sender.conf.beat_schedule = {
         # A sweep that waited for a worker until the next one came is not worth running.
         "cleanup": {
             "task": "files.tasks.cleanup_pending",
             "schedule": settings.CLEANUP_EVERY,
             "options": {"expires": settings.CLEANUP_EVERY.total_seconds()},
+        },
+        "trash": {
+            "task": "files.tasks.empty_trash",
+            "schedule": TRASH_LIVES,
+            "options": {"expires": TRASH_LIVES.total_seconds()},
         },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

@@ -93,6 +93,7 @@ MIDDLEWARE = [
     "uploadkit.middleware.ContentSecurityPolicy",
     "uploadkit.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -123,12 +124,14 @@ TEMPLATES: list[dict[str, Any]] = [
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "NAME": "compiled",
         "DIRS": [BASE_DIR / "templates"],
-        "OPTIONS": {"environment": "uploadkit.jinja.environment"},
+        "OPTIONS": {"environment": "uploadkit.jinja.environment", "extensions": ["jinja2.ext.i18n"]},
     },
 ]
 
 LANGUAGE_CODE = "en"
-USE_I18N = False  # one language; looking for another costs a tenth of a page
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # another is a folder in locale/ and a line here
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
 
@@ -215,7 +218,9 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "uploadkit",
         "OPTIONS": REDIS_OPTIONS,
-    }
+    },
+    # Of this process alone, for what need not be the same everywhere.
+    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 

@@ -117,8 +117,8 @@ def test_paging_skips_no_file_while_others_come_and_go(visit: Visit, alice: User
     first_page = names(page)
 
     # The very file that the next page starts behind, and one above it; and two new ones.
-    uploads.delete(str(alice.pk), File.objects.get(name=first_page[49]).key)
-    uploads.delete(str(alice.pk), File.objects.get(name=first_page[0]).key)
+    uploads.trash(str(alice.pk), [File.objects.get(name=first_page[49]).key])
+    uploads.trash(str(alice.pk), [File.objects.get(name=first_page[0]).key])
     ready(alice, 2, since=NOON + timedelta(days=1), prefix="later")
     show_older(page)
     expect(page.locator("#files > .file")).to_have_count(100)

@@ -274,7 +274,8 @@ def cancel(owner: str, key: str) -> None:
 def delete(owner: str, key: str) -> None:
     from files import uploads
 
-    uploads.delete(owner, key)
+    if not uploads.trash(owner, [key]):
+        raise uploads.NotFound
 
 
 def remove(owner: str, key: str) -> None:

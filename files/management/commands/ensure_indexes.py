@@ -6,9 +6,10 @@ from files.documents import File, SpentKey
 
 
 class Command(BaseCommand):
-    help = "Make the indexes of MongoDB's collections that are missing. Part of every release, like migrate."
+    help = "Make the indexes that MongoDB lacks, and fill in what files of earlier versions lack. Part of every release."
 
     def handle(self, *args: Any, **options: Any) -> None:
         File.ensure_indexes()
         SpentKey.ensure_indexes()
-        self.stdout.write("MongoDB's indexes are there.")
+        filled = File.fill_in()
+        self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))

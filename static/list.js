@@ -1,0 +1,172 @@
+// --- the list: search, selection, deletion with undo, names that are changed in place -----------------------------------
+
+const files = document.querySelector("#files");
+const filter = document.querySelector("#filter");
+const selection = document.querySelector("#selection");
+const selectAll = document.querySelector("#select-all");
+const toast = document.querySelector("#toast");
+
+const TYPED_FOR = 200; // milliseconds without a key, after which the search goes off
+const DOWNLOADS_APART = 400; // milliseconds; browsers drop downloads that are started at one moment
+const UNDO_FOR = 10_000; // milliseconds, as files/uploads.py keeps what is trashed
+
+// --- what is asked for: the address bar has it, so that Back, reload and a bookmark work
+
+function address() {
+  const asked = new URLSearchParams([...new FormData(filter)].filter(([name, value]) => value.trim() && !(name === "sort" && value === "newest")));
+  return `${location.pathname}${asked.size ? "?" : ""}${asked}`;
+}
+
+// Uploads that are under way stay where they are.
+function show(where) {
+  return htmx.ajax("GET", where, { source: filter, target: files, swap: "beforeend settle:0ms" });
+}
+
+function search() {
+  const where = address();
+  if (where === location.pathname + location.search) return;
+  history.pushState(null, "", where);
+  show(where);
+}
+
+let typed;
+filter.addEventListener("input", (event) => {
+  clearTimeout(typed);
+  typed = setTimeout(search, event.target.type === "search" ? TYPED_FOR : 0);
+});
+filter.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typed); search(); });
+
+window.addEventListener("popstate", () => {
+  const asked = new URLSearchParams(location.search);
+  for (const field of filter.querySelectorAll("[name]")) field.value = asked.get(field.name) ?? (field.name === "sort" ? "newest" : "");
+  show(location.pathname + location.search);
+});
+
+// Of two searches the later counts, whichever is answered first.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.requestConfig.elt !== filter || detail.isError) return;
+  if (detail.pathInfo.requestPath !== location.pathname + location.search) detail.shouldSwap = false;
+  else for (const row of files.querySelectorAll(":scope > li:not([data-upload])")) row.remove();
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => { if (detail.target === files) selected(); });
+
+// --- selection
+
+const boxes = () => [...files.querySelectorAll(".file:not([hidden]) > [name=key]")];
+const chosen = () => boxes().filter((box) => box.checked);
+
+function selected() {
+  const [all, some] = [boxes().length, chosen().length];
+  const count = selection.querySelector("[data-part=count]");
+  count.textContent = some === 1 ? count.dataset.saysOne : count.dataset.saysMany.replace("%s", some);
+  selectAll.checked = all > 0 && some === all;
+  selectAll.indeterminate = some > 0 && some < all;
+  selectAll.disabled = all === 0;
+}
+
+let last;
+files.addEventListener("click", (event) => {
+  const box = event.target.closest(".file > [name=key]");
+  if (!box) return;
+  const all = boxes();
+  const [from, to] = [all.indexOf(last), all.indexOf(box)].sort((a, b) => a - b);
+  if (event.shiftKey && from >= 0) for (const between of all.slice(from, to + 1)) between.checked = box.checked;
+  last = box;
+  selected();
+});
+selectAll.addEventListener("change", () => {
+  for (const box of boxes()) box.checked = selectAll.checked;
+  selected();
+});
+selection.addEventListener("reset", () => setTimeout(selected));
+selection.addEventListener("submit", (event) => {
+  event.preventDefault();
+  trash(chosen().map((box) => box.closest(".file")));
+});
+selection.querySelector("[data-do=download]").addEventListener("click", async () => {
+  for (const box of chosen()) {
+    const link = document.createElement("a");
+    [link.href, link.download] = [`${location.pathname}${box.value}/download`, ""];
+    link.click();
+    await new Promise((resolve) => { setTimeout(resolve, DOWNLOADS_APART); });
+  }
+});
+for (const hidden of [selectAll, selection.querySelector("[data-do=download]")]) hidden.hidden = false;
+
+// --- deletion: the rows go at once and come back if it fails, or is undone
+
+let trashed = [];
+
+async function trash(rows) {
+  forget();
+  trashed = rows;
+  const next = rows.at(-1).nextElementSibling ?? rows[0].previousElementSibling;
+  for (const row of rows) row.hidden = true;
+  (next?.querySelector("a, button") ?? filter.elements.q).focus();
+  selected();
+  const key = rows.map((row) => row.querySelector("[name=key]").value);
+  await htmx.ajax("POST", selection.action, { source: toast, target: toast, swap: "innerHTML", values: { key } }).catch(() => {});
+}
+
+let over;
+function forget() {
+  clearTimeout(over);
+  for (const row of trashed) row.remove();
+  trashed = [];
+  toast.replaceChildren();
+}
+
+function bringBack() {
+  for (const row of trashed) {
+    row.hidden = false;
+    row.querySelector("[name=key]").checked = false;
+  }
+  trashed[0]?.querySelector("a").focus();
+  trashed = [];
+  selected();
+}
+
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.target !== toast) return;
+  if (detail.requestConfig.path.endsWith("/restore")) bringBack();
+  clearTimeout(over);
+  over = setTimeout(forget, UNDO_FOR);
+});
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, ({ detail }) => { if (detail.elt === toast) bringBack(); });
+}
+files.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-do=trash]");
+  if (!link) return;
+  event.preventDefault();
+  trash([link.closest(".file")]);
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input, textarea")) {
+    toast.querySelector("button")?.click();
+  } else if (event.key === "Escape") {
+    event.target.closest("#files")?.querySelector(".rename [data-do=cancel]")?.click();
+  }
+});
+
+// --- a name that is changed in place: what is typed first takes the place of the name, and leaves its end
+
+document.addEventListener("htmx:afterSettle", () => {
+  const field = files.querySelector(".rename [autofocus]");
+  if (!field || field.dataset.begun) return;
+  field.dataset.begun = "";
+  field.focus();
+  field.setSelectionRange(0, field.value.lastIndexOf(".") > 0 ? field.value.lastIndexOf(".") : field.value.length);
+});
+
+// --- dialogs: a link that opens one is answered into it
+
+const dialog = document.querySelector("#dialog");
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.target === dialog && !dialog.open) dialog.showModal();
+});
+dialog.addEventListener("click", (event) => {
+  // The dialog itself is what is clicked beside its content.
+  if (event.target === dialog || event.target.closest("[data-do=close]")) { event.preventDefault(); dialog.close(); }
+});
+dialog.addEventListener("close", () => dialog.replaceChildren());
