@@ -216,8 +216,11 @@ def play_all(folder: Path, seed: int, numbers: list[int], stacks: int, longest_s
         theirs.close()
         parts.append((process, ours))
     try:
-        for _, pipe in parts:
-            report.add(pipe.recv())
+        for number, (_, pipe) in enumerate(parts):
+            try:
+                report.add(pipe.recv())
+            except EOFError:  # it has printed why
+                report.violated.append(f"seed {seed}: stack {number} ended without a report")
     finally:
         for process, _ in parts:
             process.join(STOPPED_WITHIN)  # a Ctrl-C reaches them as it does us

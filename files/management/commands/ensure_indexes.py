@@ -1,5 +1,6 @@
 from typing import Any
 
+import pymongo
 from django.core.management.base import BaseCommand
 
 from files.documents import File, SpentKey
@@ -9,7 +10,8 @@ class Command(BaseCommand):
     help = "Make the indexes that MongoDB lacks, and fill in what files of earlier versions lack. Part of every release."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        File.ensure_indexes()
-        SpentKey.ensure_indexes()
-        filled = File.fill_in()
+        with pymongo.timeout(None):  # an index of millions takes its time, and nobody waits for a page meanwhile
+            File.ensure_indexes()
+            SpentKey.ensure_indexes()
+            filled = File.fill_in()
         self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))
