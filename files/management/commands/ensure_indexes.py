@@ -5,12 +5,14 @@ from django.core.management.base import BaseCommand
 
 from files.documents import File, SpentKey
 
+A_DAY = 24 * 60 * 60  # seconds
+
 
 class Command(BaseCommand):
     help = "Make the indexes that MongoDB lacks, and fill in what files of earlier versions lack. Part of every release."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with pymongo.timeout(None):  # an index of millions takes its time, and nobody waits for a page meanwhile
+        with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
             File.ensure_indexes()
             SpentKey.ensure_indexes()
             filled = File.fill_in()
