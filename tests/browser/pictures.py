@@ -11,7 +11,8 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from files import names, uploads
-from files.documents import File, Status
+from files.documents import File, Status, named
+from files.kinds import kind_of
 from tests.conftest import ROOT
 
 from .conftest import Visit, Watch, bucket, row, status, upload_at
@@ -59,7 +60,8 @@ def list_files(owner: User) -> None:
         File(
             key=key,
             owner_id=str(owner.pk),
-            name=name,
+            **named(name),
+            kind=kind_of(kind, name),
             content_type=kind,
             size=size,
             status=Status.READY,
