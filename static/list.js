@@ -48,7 +48,7 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.pathInfo.requestPath !== location.pathname + location.search) detail.shouldSwap = false;
   else for (const row of files.querySelectorAll(":scope > li:not([data-upload])")) row.remove();
 });
-document.addEventListener("htmx:afterSwap", ({ detail }) => { if (detail.target === files) selected(); });
+document.addEventListener("htmx:afterSwap", selected);
 
 // --- selection
 
@@ -100,9 +100,10 @@ let trashed = [];
 async function trash(rows) {
   forget();
   trashed = rows;
-  const next = rows.at(-1).nextElementSibling ?? rows[0].previousElementSibling;
   for (const row of rows) row.hidden = true;
-  (next?.querySelector("a, button") ?? filter.elements.q).focus();
+  const rest = boxes();
+  const behind = (box) => rows[0].compareDocumentPosition(box) & Node.DOCUMENT_POSITION_FOLLOWING;
+  (rest.find(behind) ?? rest.at(-1) ?? document.querySelector("#chooser")).focus();
   selected();
   const key = rows.map((row) => row.querySelector("[name=key]").value);
   await htmx.ajax("POST", selection.action, { source: toast, target: toast, swap: "innerHTML", values: { key } }).catch(() => {});
@@ -142,7 +143,7 @@ files.addEventListener("click", (event) => {
   trash([link.closest(".file")]);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.target.closest("input, textarea")) {
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.target.matches("textarea, input:not([type=checkbox], [type=file])")) {
     toast.querySelector("button")?.click();
   } else if (event.key === "Escape") {
     event.target.closest("#files")?.querySelector(".rename [data-do=cancel]")?.click();

@@ -113,19 +113,18 @@ def test_an_upload_that_ends_under_the_focus_does_not_lose_it(page: Page) -> Non
 def test_deleting_leads_to_the_next_file(visit: Visit, alice: User) -> None:
     ready(alice, 3)
     page = visit(alice)
-    page.on("dialog", lambda dialog: dialog.accept())
-    files = page.locator("#files > .file")
+    files = page.locator("#files > .file:visible")
 
-    tab_to(page, "[hx-confirm]")
+    tab_to(page, "[data-do=trash]")
     page.keyboard.press("Enter")
     expect(files).to_have_count(2)
     focus_is_on_something(page)
 
 
-def test_showing_older_files_leads_to_the_first_of_them(visit: Visit, alice: User) -> None:
+def test_showing_more_files_leads_to_the_first_of_them(visit: Visit, alice: User) -> None:
     ready(alice, 60)
     page = visit(alice)
-    page.get_by_role("link", name="Show older files").focus()
+    page.get_by_role("link", name="Show more files").focus()
     page.keyboard.press("Enter")
 
     expect(page.locator("#files > .file")).to_have_count(60)

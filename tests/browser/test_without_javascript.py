@@ -42,9 +42,37 @@ def test_delete_asks_on_a_page_of_its_own(plain: Page) -> None:
 
     plain.get_by_role("link", name="Delete Übersicht.pdf").click()
     plain.get_by_role("button", name="Delete").click()
-    expect(plain).to_have_url("/files/")
-    assert names(plain) == []
+    expect(plain.get_by_role("heading")).to_have_text("Deleted")
     assert File.objects.ready().count() == 0
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain).to_have_url("/files/")
+    assert names(plain) == ["Übersicht.pdf"]
+
+
+def test_several_are_deleted_at_once(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice, java_script_enabled=False)
+
+    page.get_by_role("checkbox", name="Select file 000.txt").check()
+    page.get_by_role("checkbox", name="Select file 001.txt").check()
+    page.get_by_role("form", name="Selected files").get_by_role("button", name="Delete").click()
+
+    expect(page.locator("main")).to_contain_text("2 files are deleted.")
+    page.get_by_role("link", name="Back to your files").click()
+    assert names(page) == ["file 002.txt"]
+
+
+def test_a_search_and_a_new_name_have_their_pages(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice, java_script_enabled=False)
+
+    page.get_by_role("searchbox").fill("002")
+    page.get_by_role("button", name="Search").click()
+    assert names(page) == ["file 002.txt"]
+    page.get_by_role("link", name="Rename file 002.txt").click()
+    page.get_by_label("New name").fill("plan.txt")
+    page.get_by_role("button", name="Save").click()
+    assert sorted(names(page)) == ["file 000.txt", "file 001.txt", "plan.txt"]
 
 
 def test_older_files_have_pages_of_their_own(visit: Visit, alice: User) -> None:
@@ -53,12 +81,12 @@ def test_older_files_have_pages_of_their_own(visit: Visit, alice: User) -> None:
 
     seen = names(page)
     for _ in range(2):
-        page.get_by_role("link", name="Show older files").click()
+        page.get_by_role("link", name="Show more files").click()
         seen += names(page)
-    expect(page.get_by_role("link", name="Show older files")).to_have_count(0)
+    expect(page.get_by_role("link", name="Show more files")).to_have_count(0)
     assert seen == [file.name for file in File.objects.order_by("-ready_at", "-key")]
 
-    page.get_by_role("link", name="Back to the newest files").click()
+    page.get_by_role("link", name="Back to the first files").click()
     assert names(page) == seen[:50]
 
 
