@@ -257,7 +257,7 @@ function remove(upload) {
 // Puts the focus on the row that is behind `before` now, so that whoever acted on a row goes on from its place.
 function focusBehind(before) {
   const row = before ? before.nextElementSibling : list.firstElementChild;
-  (row?.querySelector("a:not([hidden]), button:not([hidden])") ?? chooser).focus();
+  (row?.querySelector("[autofocus], a:not([hidden]), button:not([hidden])") ?? chooser).focus();
 }
 
 // --- what the person does, and what the server answers -----------------------------------------------------------------
