@@ -14,6 +14,8 @@ from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
 from . import documents, storage
@@ -24,10 +26,10 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 5  # seconds; what a dependency that restarts needs
 
 DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
-    (documents.Error, "MongoDB"),
-    (storage.Error, "The bucket"),
-    (redis.exceptions.RedisError, "Redis"),
-    ((OperationalError, InterfaceError), "The database"),
+    (documents.Error, gettext_noop("MongoDB")),
+    (storage.Error, gettext_noop("The bucket")),
+    (redis.exceptions.RedisError, gettext_noop("Redis")),
+    ((OperationalError, InterfaceError), gettext_noop("The database")),
 ]
 
 
@@ -36,7 +38,7 @@ class SignedOut(Refusal):
     status = HTTPStatus.UNAUTHORIZED
 
     def __init__(self) -> None:
-        super().__init__("You are signed out. Sign in, then try again.")
+        super().__init__(_("You are signed out. Sign in, then try again."))
 
 
 def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
@@ -44,7 +46,7 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     if isinstance(error, Refusal):
         return answer(request, error.status, error.code, str(error), fields=error.fields, headers=error.headers)
     if isinstance(error, (BadRequest, SuspiciousOperation)):
-        sentence = "The request is malformed or too large. Reload the page and try again."
+        sentence = _("The request is malformed or too large. Reload the page and try again.")
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
     name = dependency(error)
     return unavailable(request, name, error) if name else None
@@ -59,7 +61,7 @@ def dependency(error: BaseException) -> str | None:
 
 def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
     logger.error("%s does not answer: %s", name, error, exc_info=error)
-    sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
+    sentence = _("%(server)s does not answer. Nothing is lost; try again in a few seconds.") % {"server": _(name)}
     headers = {"Retry-After": str(RETRY_AFTER)}
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)
 
@@ -94,20 +96,20 @@ def answer(
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return answer(
-        request, HTTPStatus.FORBIDDEN, "csrf", "The page is out of date or its cookie is missing. Reload it and try again."
+        request, HTTPStatus.FORBIDDEN, "csrf", _("The page is out of date or its cookie is missing. Reload it and try again.")
     )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return refusal(request, exception) or answer(request, 400, "bad_request", "The request is malformed.")
+    return refusal(request, exception) or answer(request, 400, "bad_request", _("The request is malformed."))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, HTTPStatus.FORBIDDEN, "forbidden", "Your account is not allowed to do this.")
+    return answer(request, HTTPStatus.FORBIDDEN, "forbidden", _("Your account is not allowed to do this."))
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address.")
+    return answer(request, HTTPStatus.NOT_FOUND, "not_found", _("There is nothing at this address."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -115,5 +117,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     known = refusal(request, error) if error else None
     return known or answer(
-        request, 500, "bug", "This is our mistake, and it is in the log. Try again, or tell whoever runs this."
+        request, 500, "bug", _("This is our mistake, and it is in the log. Try again, or tell whoever runs this.")
     )

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from . import names
@@ -48,7 +49,7 @@ class Text(forms.CharField):
 
     def to_python(self, value: Any) -> str:
         if value is not None and not isinstance(value, str):
-            raise ValidationError("Write this as a string.", code="wrong_type")
+            raise ValidationError(_("Write this as a string."), code="wrong_type")
         return super().to_python(value) or ""
 
 
@@ -57,7 +58,7 @@ class Whole(forms.IntegerField):
 
     def to_python(self, value: Any) -> int | None:
         if value is not None and type(value) is not int:
-            raise ValidationError("Write this as a whole number.", code="wrong_type")
+            raise ValidationError(_("Write this as a whole number."), code="wrong_type")
         return value
 
 
@@ -69,9 +70,9 @@ class Shared(dict[str, forms.Field]):
 
 
 class SignForm(forms.Form):
-    filename = Text(strip=False, error_messages={"required": "The file needs a name."})
+    filename = Text(strip=False, error_messages={"required": _("The file needs a name.")})
     contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
-    size = Whole(error_messages={"required": "Say how many bytes the file has."})
+    size = Whole(error_messages={"required": _("Say how many bytes the file has.")})
 
     # The name is shown before the type, and the type is guessed from it where the browser knew none.
 
@@ -82,25 +83,25 @@ class SignForm(forms.Form):
         content_type = _clean(names.clean_content_type, self.cleaned_data["contentType"], self.cleaned_data.get("filename", ""))
         if not _allowed(content_type):
             allowed = ", ".join(settings.ALLOWED_CONTENT_TYPES)
-            raise ValidationError(f"Files of type {content_type} are not accepted here, only {allowed}.", "type_not_allowed")
+            sentence = _("Files of type %(type)s are not accepted here, only %(allowed)s.")
+            raise ValidationError(sentence % {"type": content_type, "allowed": allowed}, "type_not_allowed")
         return content_type
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]
         if size < 1:
-            raise ValidationError("The file is empty. Choose one with something in it.", code="empty")
+            raise ValidationError(_("The file is empty. Choose one with something in it."), code="empty")
         if size > settings.MAX_UPLOAD_SIZE:
-            limit = filesizeformat(settings.MAX_UPLOAD_SIZE)
-            raise ValidationError(
-                f"The file has {filesizeformat(min(size, 10**18))}; {limit} is the most. Choose a smaller one.", "too_large"
-            )
+            sentence = _("The file has %(size)s; %(limit)s is the most. Choose a smaller one.")
+            sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(settings.MAX_UPLOAD_SIZE)}
+            raise ValidationError(sentence % sizes, "too_large")
         return size
 
 
 class KeyForm(forms.Form):
     """A key as a string. Whether it is anybody's is for `files.uploads` to say."""
 
-    key = Text(strip=False, max_length=1024, error_messages={"required": "Say which upload: key is missing."})
+    key = Text(strip=False, max_length=1024, error_messages={"required": _("Say which upload: key is missing.")})
 
 
 class NameForm(forms.Form):
@@ -132,11 +133,12 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
         # RecursionError: 16 KiB of "[" are enough for one.
         data = None if too_long else json.loads(request.body)
     except (ValueError, RecursionError, RawPostDataException, UnreadablePostError) as error:
-        raise Invalid("The request is not JSON. Send a JSON object.") from error
+        raise Invalid(gettext("The request is not JSON. Send a JSON object.")) from error
     if too_long:
-        raise Invalid(f"The request has more than {filesizeformat(MAX_BODY)}. Send a JSON object with the fields alone.")
+        sentence = gettext("The request has more than %(size)s. Send a JSON object with the fields alone.")
+        raise Invalid(sentence % {"size": filesizeformat(MAX_BODY)})
     if not isinstance(data, dict):
-        raise Invalid("The request is not a JSON object. Send one, like {…}.")
+        raise Invalid(gettext("The request is not a JSON object. Send one, like {…}."))
     return data
 
 

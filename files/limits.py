@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.template.defaultfilters import pluralize
+from django.utils.translation import gettext, ngettext
 from django_ratelimit.core import get_usage
 from redis import Redis
 from redis.commands.core import Script
@@ -82,7 +82,12 @@ def spend_signing(owner_id: str) -> Window:
     window = Window(limit, remaining, max(1, -(-frees_up // 1_000_000)))
     if not passed:
         raise TooMany(
-            f"You can start {limit} upload{pluralize(limit)} a minute. Try again in {window.reset} s.",
+            ngettext(
+                "You can start %(limit)d upload a minute. Try again in %(seconds)d s.",
+                "You can start %(limit)d uploads a minute. Try again in %(seconds)d s.",
+                limit,
+            )
+            % {"limit": limit, "seconds": window.reset},
             window.reset,
             window.headers(),
         )
@@ -116,4 +121,5 @@ def spend_address(request: HttpRequest, group: str, rate: str) -> None:
     if usage and usage["should_limit"]:
         # A window of django-ratelimit's holds its last second too.
         retry_after = max(1, usage["time_left"] + 1)
-        raise TooMany(f"Too many requests from your address. Try again in {retry_after} s.", retry_after)
+        sentence = gettext("Too many requests from your address. Try again in %(seconds)d s.")
+        raise TooMany(sentence % {"seconds": retry_after}, retry_after)

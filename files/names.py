@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 MAX_LENGTH = 256  # characters
 SORTED_BY = 128  # characters; names that are the same up to there keep some order
@@ -33,9 +34,10 @@ def clean_filename(raw: str) -> str:
     # NFC comes last: what was dropped may have stood between a letter and its accent.
     name = unicodedata.normalize("NFC", seen).strip()
     if name in (".", "..") or all(unicodedata.category(char) in ("Cf", "Zs") for char in name):
-        raise ValueError("The file needs a name.")
+        raise ValueError(_("The file needs a name."))
     if len(name) > MAX_LENGTH:
-        raise ValueError(f"The name is {len(name)} characters long; {MAX_LENGTH} is the most. Shorten it and try again.")
+        sentence = _("The name is %(length)d characters long; %(most)d is the most. Shorten it and try again.")
+        raise ValueError(sentence % {"length": len(name), "most": MAX_LENGTH})
     return name
 
 
@@ -55,7 +57,7 @@ def clean_content_type(raw: str, filename: str) -> str:
         return guess if guess and not compression else "application/octet-stream"
     match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
     if not match:
-        raise ValueError("This is not a content type: write type/subtype, like image/png.")
+        raise ValueError(_("This is not a content type: write type/subtype, like image/png."))
     return match[1].lower()
 
 

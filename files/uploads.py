@@ -27,6 +27,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from pymongo import UpdateOne
 
 from . import names, storage
@@ -49,7 +50,7 @@ class NotFound(Refusal):
     status = HTTPStatus.NOT_FOUND
 
     def __init__(self) -> None:
-        super().__init__("There is no such file among yours. It may have been deleted, or its upload given up.")
+        super().__init__(_("There is no such file among yours. It may have been deleted, or its upload given up."))
 
 
 class NotUploaded(Refusal):
@@ -57,7 +58,7 @@ class NotUploaded(Refusal):
     status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
-        super().__init__("The file has not arrived in the bucket. Upload it, then confirm again.")
+        super().__init__(_("The file has not arrived in the bucket. Upload it, then confirm again."))
 
 
 class Mismatch(Refusal):
@@ -66,8 +67,16 @@ class Mismatch(Refusal):
 
     def __init__(self, file: File, found: storage.Head) -> None:
         super().__init__(
-            f"What arrived is not what was signed: {found.size} bytes of {found.content_type or 'no type'} instead of "
-            f"{file.size} bytes of {file.content_type}. Upload the file again."
+            _(
+                "What arrived is not what was signed: %(size)d bytes of %(type)s instead of %(signed_size)d bytes of "
+                "%(signed_type)s. Upload the file again."
+            )
+            % {
+                "size": found.size,
+                "type": found.content_type or _("no type"),
+                "signed_size": file.size,
+                "signed_type": file.content_type,
+            }
         )
 
 
@@ -76,7 +85,7 @@ class AlreadyReady(Refusal):
     status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
-        super().__init__("The upload is already complete. Delete the file instead.")
+        super().__init__(_("The upload is already complete. Delete the file instead."))
 
 
 @dataclass(frozen=True, slots=True)
