@@ -1,9 +1,10 @@
 """What a file can be looked at by, without downloading it: an image, a player, the browser's PDF viewer, or plain text.
 
 The type that the bucket answers with is one of this module's own, signed into the URL. Whatever the bytes and whatever their
-owner called them, the browser is told a type that cannot run script, and none that it would sniff another one behind
-(https://mimesniff.spec.whatwg.org/#mime-type-sniffing-algorithm: that is for types that are unknown or missing). Everything
-that is text is `text/plain`, HTML and SVG too.
+owner called them, the browser is told a type that cannot run script. The bucket sends no `nosniff`, and need not: a browser
+sniffs HTML only behind types that are unknown or missing (https://mimesniff.spec.whatwg.org/#mime-type-sniffing-algorithm).
+Everything that is text is `text/plain`, HTML and SVG too; what says so and is binary leaves its frame empty, since Chromium
+would save it and the sandbox does not let it.
 """
 
 from __future__ import annotations
