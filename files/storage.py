@@ -87,6 +87,13 @@ def sign_get(key: str, *, filename: str, lives: int) -> str:
     return _signer().presign("GET", _path(key), query={"response-content-disposition": disposition}, lives=lives)
 
 
+def sign_view(key: str, *, filename: str, content_type: str, lives: int) -> str:
+    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`."""
+    disposition = content_disposition_header(as_attachment=False, filename=filename) or "inline"
+    query = {"response-content-disposition": disposition, "response-content-type": content_type}
+    return _signer().presign("GET", _path(key), query=query, lives=lives)
+
+
 def head(key: str) -> Head | None:
     """Ask what is stored under `key`; None if nothing is."""
     answer = _ask("HEAD", key)

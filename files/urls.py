@@ -10,6 +10,7 @@ urlpatterns = [
     path("files/confirm", views.confirm, name="confirm"),
     path("files/delete", views.delete_several, name="delete_several"),
     path("files/restore", views.restore, name="restore"),
+    path("files/<path:key>/", views.preview, name="preview"),
     path("files/<path:key>/download", views.download, name="download"),
     path("files/<path:key>/row", views.row, name="row"),
     path("files/<path:key>/rename", views.rename, name="rename"),

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import names, uploads, usage
+from . import names, previews, uploads, usage
 from .documents import Cursor, File, Order, Row, Status, Wanted
 from .errors import SignedOut
 from .forms import ORDERS, KeyForm, ListForm, NameForm, checked
@@ -107,6 +107,16 @@ def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
     file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
     return HttpResponse(as_rows([file.row()]))
+
+
+@require_safe
+@signed_in
+@vary_on_headers("HX-Request")
+def preview(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Show one file, in the list's dialog or on a page of its own."""
+    file = uploads.fetch(owner_id, key, Status.READY)
+    template = "files/_file.html" if request.headers.get("HX-Request") else "files/file.html"
+    return render(request, template, {"file": file, "preview": previews.of(file)})
 
 
 @require_safe

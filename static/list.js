@@ -171,3 +171,72 @@ dialog.addEventListener("click", (event) => {
   if (event.target === dialog || event.target.closest("[data-do=close]")) { event.preventDefault(); dialog.close(); }
 });
 dialog.addEventListener("close", () => dialog.replaceChildren());
+
+// --- previews: a name opens one; the arrow keys and two buttons lead to its neighbours in the list
+
+const names = () => [...files.querySelectorAll(".file:not([hidden]) > a.name")];
+const place = () => names().findIndex((name) => name.getAttribute("href") === viewed);
+let viewed; // the address of the file that is shown, or was asked for since
+
+function view(name) {
+  viewed = name.getAttribute("href");
+  // To find it again afterwards; and at the end of what is shown this brings more files into view, which loads them.
+  if (dialog.open) name.scrollIntoView({ block: "center" });
+  htmx.ajax("GET", viewed, { source: dialog, target: dialog, swap: "innerHTML" }).catch(() => {});
+}
+
+function step(by) {
+  const next = names()[place() + by];
+  if (next) view(next);
+}
+
+function showSteps() {
+  for (const [what, by] of [["previous", -1], ["next", 1]]) {
+    const button = dialog.querySelector(`[data-do=${what}]`);
+    if (button) button.disabled = !names()[place() + by];
+  }
+}
+
+function fail(shown) {
+  shown.hidden = true;
+  shown.parentElement.querySelector("[data-part=failed]").hidden = false;
+}
+
+files.addEventListener("click", (event) => {
+  const name = event.target.closest(".file > a.name");
+  if (!name || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  view(name);
+});
+dialog.addEventListener("click", ({ target }) => {
+  if (target.dataset.do === "previous") step(-1);
+  else if (target.dataset.do === "next") step(1);
+});
+document.addEventListener("keydown", (event) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!by || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey || !dialog.querySelector(".viewer")) return;
+  if (event.target.closest("audio, video, input, textarea, select")) return; // which have a use for these keys
+  event.preventDefault();
+  step(by);
+});
+
+// Whoever went on, or closed the dialog, does not want what they asked for before.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.requestConfig.elt === dialog && detail.pathInfo.requestPath !== viewed) detail.shouldSwap = false;
+});
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  showSteps();
+  if (detail.requestConfig.elt !== dialog) return;
+  // htmx keeps the focus on the button that was pressed; its description is the new name.
+  if (!document.activeElement.matches("[data-do=previous]:enabled, [data-do=next]:enabled")) dialog.querySelector("h1").focus();
+  if (!navigator.pdfViewerEnabled) dialog.querySelectorAll("[data-element=pdf] iframe").forEach(fail);
+});
+dialog.addEventListener("error", ({ target }) => { if (target.parentElement.matches(".preview")) fail(target); }, true);
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  // What went wrong is said on the page, behind the dialog.
+  document.addEventListener(name, ({ detail }) => { if (detail.elt === dialog) dialog.close(); });
+}
+dialog.addEventListener("close", () => {
+  names()[place()]?.focus();
+  viewed = undefined;
+});

@@ -108,9 +108,11 @@ class Cast:
         return _http.put(signed.put.url, content=body, headers=signed.put.headers)
 
     @classmethod
-    def upload(cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf") -> File:
+    def upload(
+        cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf", content_type: str = "application/pdf"
+    ) -> File:
         """A READY file."""
-        signed = cls.sign(owner, filename=filename, size=len(body))
+        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body))
         assert cls.put(signed, body).status_code == 200
         return uploads.confirm(str(owner.pk), signed.key)
 

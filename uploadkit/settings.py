@@ -308,12 +308,17 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 # --- what browsers are told -----------------------------------------------------------------------------------------
 
+# Previews come from the bucket alone: the endpoint may be one that other people's buckets share.
+BUCKET_URL = f"{R2_ENDPOINT_URL}/{R2_BUCKET}/"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
         "style-src": [SELF],
-        "img-src": [SELF, "data:"],
+        "img-src": [SELF, "data:", BUCKET_URL],
+        "media-src": [BUCKET_URL],
+        "frame-src": [BUCKET_URL],
+        "object-src": [NONE],
         "font-src": [SELF],
         "connect-src": [SELF, R2_ENDPOINT_URL],
         # Chromium holds the redirect to GitHub that answers the sign-in form against this one.

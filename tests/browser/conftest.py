@@ -187,7 +187,8 @@ class Watch:
         return [request for request in self.requests if request.method == method and path in request.url]
 
     def hosts(self) -> set[str]:
-        origins = (re.match(r"\w+://[^/]+", request.url) for request in self.requests)
+        # chrome:// is the browser's own viewer of PDF.
+        origins = (re.match(r"(?!chrome)\w+://[^/]+", request.url) for request in self.requests)
         return {origin[0] for origin in origins if origin}
 
 

@@ -343,7 +343,7 @@ def test_a_file_is_renamed_in_its_row(page: Page, tmp_path: Path, watch: Watch) 
     page.keyboard.type("Jahresbericht <2026>")  # what is selected is the name without its end
     page.keyboard.press("Enter")
     expect(finished(page, "Jahresbericht <2026>.txt")).to_be_visible()
-    assert download(page, finished(page, "Jahresbericht <2026>.txt").get_by_role("link").first, tmp_path)[1] == sent["buffer"]
+    assert download(page, page.get_by_role("link", name="Download Jahresbericht"), tmp_path)[1] == sent["buffer"]
 
     page.get_by_role("link", name="Rename Jahresbericht").click()
     expect(page.get_by_role("textbox", name="New name of Jahresbericht")).to_be_focused()
@@ -385,7 +385,7 @@ def test_a_download_after_the_session_ended_goes_to_sign_in(page: Page, tmp_path
     saved: list[str] = []
     page.on("download", lambda it: saved.append(it.suggested_filename))
 
-    finished(page, "report.txt").locator("a.name").click()
+    page.get_by_role("link", name="Download report.txt").click()
 
     until(page, lambda: saved or page.url.partition("?")[0].endswith("/login"))
     assert saved == [], "the page to sign in was saved as if it were the file"
@@ -396,7 +396,7 @@ def test_a_file_is_downloaded_and_not_shown(page: Page, tmp_path: Path) -> None:
     choose(page, html)
     expect(finished(page, "page.html")).to_be_visible()
 
-    saved_as, body = download(page, finished(page, "page.html").locator("a.name"), tmp_path)
+    saved_as, body = download(page, page.get_by_role("link", name="Download page.html"), tmp_path)
 
     assert (saved_as, body) == ("page.html", html["buffer"])
     expect(page).to_have_url("/files/")

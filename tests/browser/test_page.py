@@ -59,6 +59,10 @@ def test_the_policy_allows_no_inline_script_and_names_the_bucket(page: Page) -> 
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"
     assert policy["connect-src"].split() == ["'self'", settings.R2_ENDPOINT_URL]
+    bucket = f"{settings.R2_ENDPOINT_URL}/{settings.R2_BUCKET}/"
+    assert policy["img-src"].split() == ["'self'", "data:", bucket]
+    assert policy["media-src"] == policy["frame-src"] == bucket
+    assert policy["object-src"] == "'none'"
 
 
 def test_the_browser_holds_to_the_policy(page: Page, watch: Watch) -> None:

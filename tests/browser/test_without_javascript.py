@@ -26,12 +26,17 @@ def test_it_is_said_that_uploading_needs_javascript(plain: Page) -> None:
     expect(plain.locator(".drop")).to_be_hidden()
 
 
-def test_files_are_listed_and_downloaded(plain: Page, tmp_path: Path) -> None:
+def test_files_are_listed_shown_and_downloaded(plain: Page, tmp_path: Path) -> None:
     assert names(plain) == ["Übersicht.pdf"]
-    assert download(plain, plain.get_by_role("link", name="Übersicht.pdf", exact=True), tmp_path) == (
-        "Übersicht.pdf",
-        b"%PDF-1.7",
-    )
+    saved = ("Übersicht.pdf", b"%PDF-1.7")
+    assert download(plain, plain.get_by_role("link", name="Download Übersicht.pdf"), tmp_path) == saved
+
+    plain.get_by_role("link", name="Übersicht.pdf", exact=True).click()
+    expect(plain.get_by_role("heading")).to_have_text("Übersicht.pdf")
+    expect(plain.get_by_title("Übersicht.pdf")).to_be_visible()
+    assert download(plain, plain.get_by_role("link", name="Download"), tmp_path) == saved
+    plain.get_by_role("link", name="Back to your files").click()
+    expect(plain).to_have_url("/files/")
 
 
 def test_delete_asks_on_a_page_of_its_own(plain: Page) -> None:
