@@ -1,6 +1,7 @@
 """Whoever comes first: real processes act on the same file at the same moment, and one is killed at every line.
 
-What must hold after each round: no READY or TRASHED document without its object, and after a sweep no object without a document.
+What must hold after each round: no READY or TRASHED document without its object, and after a sweep no object without a
+document.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ def test_60_interleavings_of_trash_restore_rename_and_sweep(four: list[Actor], c
         left = File.objects.get(key=file.key)
         assert disagreements(alice) == [] and left.status in ("ready", "trashed")
         assert (left.name, left.sort_name, left.words) == (
-            ("New name.pdf", "new name.pdf", ["new", "name", "pdf"]) if renamed else ("report.pdf", "report.pdf", ["report", "pdf"])
+            ("New name.pdf", "new name.pdf", ["new", "name", "pdf"])
+            if renamed
+            else ("report.pdf", "report.pdf", ["report", "pdf"])
         )
         assert settle(alice) == ("ready" if left.status == "ready" else None)
         outcomes.add((left.status, renamed))
