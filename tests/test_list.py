@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -50,18 +51,18 @@ def files_of(owner: User, count: int, *, same_moment: bool = False, **fields: An
     return sorted((file.key for file in made), reverse=True) if same_moment else [file.key for file in made]
 
 
-def more(html: str) -> str | None:
+def more(page: str) -> str | None:
     """Where the link to the next page leads."""
-    found = re.search(r'class="button"\s+href="([^"]+)"', html)
-    return found and found[1]
+    found = re.search(r'class="button"\s+href="([^"]+)"', page)
+    return found and unescape(found[1])
 
 
-def read_on(client: Client, html: str, **headers: str) -> Iterator[str]:
+def read_on(client: Client, page: str, **headers: str) -> Iterator[str]:
     """The page, and every page that follows it."""
-    yield html
-    while following := more(html):
-        html = client.get(following, headers=headers).content.decode()
-        yield html
+    yield page
+    while following := more(page):
+        page = client.get(following, headers=headers).content.decode()
+        yield page
 
 
 def test_only_the_owners_ready_files_are_listed_newest_first(
