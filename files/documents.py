@@ -97,7 +97,8 @@ class Wanted:
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
 
-BY_SIZE = {"owner_id": 1, "status": 1, "kind": 1, "size": -1, "_id": -1}
+BY_KIND = {"owner_id": ASCENDING, "status": ASCENDING, "kind": ASCENDING}
+BY_SIZE = {**BY_KIND, "size": DESCENDING, "_id": DESCENDING}
 
 
 class Used(NamedTuple):
@@ -244,13 +245,21 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     def page(cls, owner_id: str, after: Cursor | None, limit: int, wanted: Wanted = EVERYTHING) -> list[Row]:
         """The owner's READY files behind `after`, in the wanted order."""
         field, direction = wanted.order.field, wanted.order.direction
-        query: dict[str, Any] = {"owner_id": owner_id, "status": Status.READY, "kind": wanted.kind or {"$in": EVERY_KIND}}
+        kinds = [wanted.kind] if wanted.kind else EVERY_KIND
+        ready: dict[str, Any] = {"owner_id": owner_id, "status": Status.READY}
+        query, behind = {**ready, "kind": {"$in": kinds}}, "$gt" if direction == ASCENDING else "$lt"
+        rest: list[dict[str, Any]] = []
+        if after:
+            rest = [{field: after.value, "_id": {behind: after.key}}, {field: {behind: after.value}}]
         if wanted.words:
             query["$and"] = [{"words": {"$regex": f"^{word}"}} for word in wanted.words]
-        if after:  # The first condition alone bounds the index scan.
-            behind = "$gt" if direction == ASCENDING else "$lt"
-            query |= {field: {f"{behind}e": after.value}, "$or": [{field: {behind: after.value}}, {"_id": {behind: after.key}}]}
+            query |= {"$or": rest} if rest else {}
+        elif rest:
+            # Each a piece of the index. In one condition for all of it, files with the name of the last one were read again.
+            query = {"$or": [{**ready, "kind": kind, **part} for kind in kinds for part in rest]}
         found = cls._get_collection().find(query, ROW).sort({field: direction, "_id": direction}).limit(limit)
+        if not wanted.words:
+            found = found.hint({**BY_KIND, field: direction, "_id": direction})
         return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
 
     @classmethod

@@ -10,6 +10,7 @@ from files.documents import File
 from files.kinds import LABELS, Kind, kind_of
 
 from .conftest import Cast
+from .lifecycle import put_object
 
 OFFICE = "application/vnd.openxmlformats-officedocument"
 UNKNOWN = "application/octet-stream"
@@ -81,7 +82,7 @@ def test_every_kind_has_a_label() -> None:
 def test_a_signing_and_a_renaming_write_it_down(alice: User, cast: type[Cast]) -> None:
     signed = cast.sign(alice, filename="backup.zip", content_type=UNKNOWN)
     assert File.objects.get(key=signed.key).kind == "archive"
-    cast.put(signed)
+    put_object(signed.key, content_type=UNKNOWN)
     uploads.confirm(str(alice.pk), signed.key)
 
     assert uploads.rename(str(alice.pk), signed.key, "backup.bin").kind == "other"
