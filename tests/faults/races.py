@@ -470,12 +470,9 @@ def settle(races: list[Race], outcomes: dict[int, Outcome], run: str) -> Iterato
     from files.documents import File, SpentKey
 
     ours = {"_id": {"$regex": f"^u/{run}"}}
-    File._get_collection().update_many(
-        {**ours, "status": "pending"}, {"$set": {"created_at": datetime.now(UTC) - 24 * OVERDUE}}
-    )
-    File._get_collection().update_many(
-        {**ours, "status": "trashed"}, {"$set": {"trashed_at": datetime.now(UTC) - 24 * OVERDUE}}
-    )
+    long_ago = datetime.now(UTC) - 24 * OVERDUE
+    for status, since in (("pending", {}), ("trashed", {"trashed_at": long_ago})):
+        File._get_collection().update_many({**ours, "status": status}, {"$set": {"created_at": long_ago, **since}})
     two_days = 2 * 24 * 60 * 60 * 1000
     aged = {name: {"$subtract": [f"${name}", two_days]} for name in ("signed_at", "look_at")}
     SpentKey._get_collection().update_many(ours, [{"$set": aged}])
