@@ -37,7 +37,7 @@ from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-TRASH_LIVES = timedelta(seconds=10)  # in which a deletion can be undone
+TRASH_LIVES: timedelta = settings.TRASH_LIVES
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
 # No PUT is still under way then: 50 MiB in a day are 600 bytes a second.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import os
 import re
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -17,12 +20,13 @@ from files import storage, uploads
 from files.documents import File, SpentKey, Status
 from files.tasks import cleanup_pending, empty_trash
 
-from .conftest import Cast
+from .conftest import ROOT, Cast
 from .lifecycle import age_spent_keys, backdate, let_the_trash_lie, own_bucket, put_object
+from .processes import run
 
 HTMX = {"HX-Request": "true"}
 SEVERAL, UNDO = "/files/delete", "/files/restore"
-EMPTIED_BY = {
+EMPTIED_BY: dict[str, Callable[[], None]] = {
     "the beat's task": empty_trash,
     "the cleanup": cleanup_pending,
     "by hand": lambda: call_command("cleanup_pending"),
@@ -42,7 +46,7 @@ def status_of(key: str) -> str:
     return str(file.status) if file else "gone"
 
 
-@pytest.fixture(params=EMPTIED_BY.values(), ids=EMPTIED_BY)
+@pytest.fixture(params=list(EMPTIED_BY.values()), ids=list(EMPTIED_BY))
 def empty(request: pytest.FixtureRequest) -> Callable[[], None]:
     act: Callable[[], None] = request.param
     return act
@@ -449,11 +453,19 @@ def test_an_object_that_somebody_put_back_through_a_url_that_was_still_good_is_r
     assert storage.head(file.key) is None
 
 
+SAY_THE_SCHEDULE = """
+from uploadkit.celery import app
+swept = [(name, app.conf.beat_schedule[name]) for name in ("trash", "cleanup")]
+print({name: (entry["task"], entry["schedule"].total_seconds(), entry["options"]) for name, entry in swept})
+"""
+
+
 def test_the_beat_empties_the_trash_as_often_as_it_takes_to_keep_the_promise() -> None:
-    from uploadkit.celery import app
+    """In a process of its own, as the beat is one: here Django's apps are loaded, there they are not."""
+    done = run([sys.executable, "-c", SAY_THE_SCHEDULE], ROOT, dict(os.environ))
 
-    entry = app.conf.beat_schedule["trash"]
-
-    assert entry["task"] == empty_trash.name
-    assert entry["schedule"] == uploads.TRASH_LIVES == timedelta(seconds=10)
-    assert entry["options"]["expires"] == 10
+    assert done.returncode == 0, done.stderr
+    schedule = ast.literal_eval(done.stdout)
+    assert schedule["trash"] == (empty_trash.name, 10.0, {"expires": 10.0})
+    assert schedule["cleanup"][0] == cleanup_pending.name
+    assert uploads.TRASH_LIVES.total_seconds() == 10

@@ -188,7 +188,7 @@ def test_nothing_leaves_deleting() -> None:
 
 def turning(call: ast.Call) -> tuple[tuple[str, ...], str]:
     """What a call of `turn` turns into what: its arguments from the list of statuses on."""
-    before, after = next(pair for pair in pairwise(call.args) if isinstance(pair[0], ast.List))
+    before, after = next((first, second) for first, second in pairwise(call.args) if isinstance(first, ast.List))
     return tuple(ast.unparse(status).removeprefix("Status.") for status in before.elts), ast.unparse(after).removeprefix(
         "Status."
     )

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from files import storage, uploads
+from files import kinds, storage, uploads
 from files.documents import File, Status
 
 from .conftest import Cast
@@ -194,11 +194,10 @@ def test_a_file_that_is_trashed_while_it_is_renamed_is_404(
     alice: User, cast: type[Cast], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = cast.upload(alice)
-    kind_of = uploads.kind_of
 
     def trashed_meanwhile(content_type: str, name: str) -> str:
         uploads.trash(str(alice.pk), [file.key])
-        return kind_of(content_type, name)
+        return kinds.kind_of(content_type, name)
 
     monkeypatch.setattr(uploads, "kind_of", trashed_meanwhile)
     with pytest.raises(uploads.NotFound):
