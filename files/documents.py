@@ -57,17 +57,21 @@ class Cursor(NamedTuple):
     key: str
 
     def encode(self) -> str:
-        value = (self.value - EPOCH) // MILLISECOND if isinstance(self.value, datetime) else self.value
-        place = json.dumps([value, self.key], ensure_ascii=False)
+        order, value = Order.NEWEST, self.value
+        if isinstance(value, datetime):
+            value = (value - EPOCH) // MILLISECOND
+        else:
+            order = Order.NAME if isinstance(value, str) else Order.SIZE
+        place = json.dumps([order, value, self.key], ensure_ascii=False)
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     @classmethod
     def decode(cls, text: str, order: Order = Order.NEWEST) -> Self:
         """Read what `encode` wrote of a list in that order. Raises ValueError for anything else."""
         try:
-            value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if (type(value), type(key)) != (str if order is Order.NAME else int, str):
-                raise ValueError("a cursor is a value and a key")
+            of, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if (of, type(value), type(key)) != (order, str if order is Order.NAME else int, str):
+                raise ValueError("a cursor is an order, a value and a key")
             f"{value}{key}".encode()  # a lone surrogate is valid JSON, and nothing that MongoDB takes
             if order is Order.SIZE and not 0 <= value < LARGEST:
                 raise ValueError("no file has this size")
@@ -93,7 +97,8 @@ class Wanted:
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
 
-BY_SIZE = {"owner_id": 1, "status": 1, "kind": 1, "size": -1, "_id": -1}
+BY_KIND = {"owner_id": ASCENDING, "status": ASCENDING, "kind": ASCENDING}
+BY_SIZE = {**BY_KIND, "size": DESCENDING, "_id": DESCENDING}
 
 
 class Used(NamedTuple):
@@ -117,6 +122,7 @@ class Row(NamedTuple):
 
 
 ROW = dict.fromkeys(("name", "size", "content_type", "ready_at"), True)
+NAMES = dict.fromkeys(("name", "content_type"), True)
 
 
 EVERYTHING = Wanted()
@@ -156,6 +162,11 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
 
     def keyed(self, keys: Iterable[str]) -> Self:
         return self.filter(key__in=list(keys))  # type: ignore[no-any-return]
+
+    def turn(self, before: Iterable[Status], after: Status, **fields: object) -> int:
+        """The compare-and-set of several files: how many had one of the statuses `before`."""
+        turned = self.filter(status__in=list(before)).update(status=after, full_result=True, **fields)
+        return turned.matched_count  # type: ignore[no-any-return]
 
     def created_before(self, moment: datetime) -> Self:
         return self.filter(created_at__lt=moment)  # type: ignore[no-any-return]
@@ -234,13 +245,21 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     def page(cls, owner_id: str, after: Cursor | None, limit: int, wanted: Wanted = EVERYTHING) -> list[Row]:
         """The owner's READY files behind `after`, in the wanted order."""
         field, direction = wanted.order.field, wanted.order.direction
-        query: dict[str, Any] = {"owner_id": owner_id, "status": Status.READY, "kind": wanted.kind or {"$in": EVERY_KIND}}
+        kinds = [wanted.kind] if wanted.kind else EVERY_KIND
+        ready: dict[str, Any] = {"owner_id": owner_id, "status": Status.READY}
+        query, behind = {**ready, "kind": {"$in": kinds}}, "$gt" if direction == ASCENDING else "$lt"
+        rest: list[dict[str, Any]] = []
+        if after:
+            rest = [{field: after.value, "_id": {behind: after.key}}, {field: {behind: after.value}}]
         if wanted.words:
             query["$and"] = [{"words": {"$regex": f"^{word}"}} for word in wanted.words]
-        if after:  # The first condition alone bounds the index scan.
-            behind = "$gt" if direction == ASCENDING else "$lt"
-            query |= {field: {f"{behind}e": after.value}, "$or": [{field: {behind: after.value}}, {"_id": {behind: after.key}}]}
+            query |= {"$or": rest} if rest else {}
+        elif rest:
+            # Each a piece of the index. In one condition for all of it, files with the name of the last one were read again.
+            query = {"$or": [{**ready, "kind": kind, **part} for kind in kinds for part in rest]}
         found = cls._get_collection().find(query, ROW).sort({field: direction, "_id": direction}).limit(limit)
+        if not wanted.words:
+            found = found.hint({**BY_KIND, field: direction, "_id": direction})
         return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
 
     @classmethod
@@ -258,19 +277,22 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     @classmethod
     def fill_in(cls) -> int:
         """Give files of an earlier version what lists filter, sort and search by. Return how many there were."""
-        collection, old, filled = cls._get_collection(), {"words": {"$exists": False}}, 0
-        while some := collection.find(old, {"name": True, "content_type": True}).limit(1000).to_list():
+        collection, old, last, filled = cls._get_collection(), {"words": {"$exists": False}}, "", 0
+        # By key, so that no file is looked at twice.
+        while some := collection.find({**old, "_id": {"$gt": last}}, NAMES).sort("_id").limit(1000).to_list():
+            last = some[-1]["_id"]
             # A file that is renamed meanwhile has its words, and is left alone.
-            collection.bulk_write(
+            written = collection.bulk_write(
                 [
                     UpdateOne(
                         {"_id": raw["_id"], **old},
                         {"$set": {"kind": kind_of(raw["content_type"], raw["name"]), **named(raw["name"])}},
                     )
                     for raw in some
-                ]
+                ],
+                ordered=False,
             )
-            filled += len(some)
+            filled += written.modified_count
         return filled
 
     def row(self) -> Row:

@@ -88,7 +88,8 @@ _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 def fold(text: str) -> str:
     """Without case and accents, so that "uber" finds "Über"."""
-    return "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+    # Case comes second, since "℡" has capital letters in it.
+    return "".join(char for char in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(char))
 
 
 def sorting(name: str) -> str:

@@ -32,12 +32,13 @@ from pymongo import UpdateOne
 
 from . import names, storage
 from .documents import File, FileQuerySet, Signing, SpentKey, Status, named
+from .kinds import kind_of
 from .models import StoredFile
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
-TRASH_LIVES = timedelta(seconds=10)  # in which a deletion can be undone
+TRASH_LIVES: timedelta = settings.TRASH_LIVES
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
 # No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
@@ -175,8 +176,10 @@ def cancel(owner_id: str, key: str) -> None:
 
 def rename(owner_id: str, key: str, name: str) -> File:
     """Give a READY file another name, one that `files.forms` has cleaned. The bucket does not know it. Raises NotFound."""
-    file = File.turn(owner_id, key, [Status.READY], Status.READY, **named(name)) if names.is_key_of(owner_id, key) else None
-    if file is None:
+    signed = fetch(owner_id, key, Status.READY)
+    kind = kind_of(signed.content_type, name)
+    file = File.turn(owner_id, key, [Status.READY], Status.READY, kind=kind, **named(name))
+    if file is None:  # trashed between the two
         raise NotFound
     return file
 
@@ -184,21 +187,18 @@ def rename(owner_id: str, key: str, name: str) -> File:
 def trash(owner_id: str, keys: Iterable[str]) -> int:
     """Take those of the owner's READY files from the list. For `TRASH_LIVES` this can be undone; then a sweep deletes them.
 
-    Return how many of the keys are in the trash now. That some were there already is no error: the first answer may have been
-    lost on the way.
+    Return how many of the keys are in the trash. That some were there already is no error, since the first answer may have been
+    lost on the way; these can be undone from now on as well.
     """
-    files = _those_of(owner_id, keys)
-    files.ready().update(status=Status.TRASHED, trashed_at=now())
-    in_the_trash: int = files.trashed().count()
-    return in_the_trash
+    return _those_of(owner_id, keys).turn([Status.READY, Status.TRASHED], Status.TRASHED, trashed_at=now())
 
 
 def restore(owner_id: str, keys: Iterable[str]) -> int:
-    """Put those of the owner's files back on the list that no sweep has deleted yet. Return how many of the keys are there."""
-    files = _those_of(owner_id, keys)
-    files.trashed().update(status=Status.READY, unset__trashed_at=True)
-    back: int = files.ready().count()
-    return back
+    """Put those of the owner's files back on the list that no sweep has deleted yet. Return how many of the keys are there.
+
+    That some were there already is no error, as with `trash`.
+    """
+    return _those_of(owner_id, keys).turn([Status.TRASHED, Status.READY], Status.READY, unset__trashed_at=True)
 
 
 def _those_of(owner_id: str, keys: Iterable[str]) -> FileQuerySet:

@@ -152,24 +152,22 @@ def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     """Ask on GET; delete on POST, and offer to undo it."""
     if request.method != "POST":
         return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, Status.READY)})
-    if not uploads.trash(owner_id, [key]):
-        raise uploads.NotFound
-    return trashed(request, [key])
+    return trash(request, owner_id, [key])
 
 
 @require_POST
 @signed_in
 def delete_several(request: HttpRequest, owner_id: str) -> HttpResponse:
-    keys = request.POST.getlist("key")
-    if not uploads.trash(owner_id, keys):
+    return trash(request, owner_id, request.POST.getlist("key"))
+
+
+def trash(request: HttpRequest, owner_id: str, keys: list[str]) -> HttpResponse:
+    """Delete, and offer to undo it: by a message for HTMX, on a page for a browser without JavaScript."""
+    gone = uploads.trash(owner_id, keys)
+    if not gone:
         raise uploads.NotFound
-    return trashed(request, keys)
-
-
-def trashed(request: HttpRequest, keys: list[str]) -> HttpResponse:
-    """What offers to undo a deletion: a message for HTMX, a page for a browser without JavaScript."""
     template = "files/_trashed.html" if request.headers.get("HX-Request") else "files/trashed.html"
-    return render(request, template, {"keys": keys, "undo_for": uploads.TRASH_LIVES.seconds})
+    return render(request, template, {"keys": keys, "gone": gone, "undo_for": uploads.TRASH_LIVES.seconds})
 
 
 @require_POST

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.core.management import call_command
 from django.test import Client
 
@@ -48,6 +48,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     File.objects.delete()
     SpentKey.objects.delete()
     cache.clear()  # empties Redis as a whole
+    caches["local"].clear()
 
 
 @pytest.fixture

@@ -178,7 +178,7 @@ def eventually(condition: Callable[[], bool], within: float = 5) -> bool:
 @pytest.mark.parametrize("manner", MANNERS)
 def test_without_redis_nothing_is_signed_and_all_else_works(house: House, stranger: httpx.Client, manner: Manner) -> None:
     alice = house.alice
-    ready, doomed, gone = uploaded(alice), uploaded(alice), uploaded(alice)
+    ready, doomed, gone, several = uploaded(alice), uploaded(alice), uploaded(alice), uploaded(alice)
     waiting, shown, given_up = arrived(alice), arrived(alice), arrived(alice)
 
     with house.place.without("Redis", manner):
@@ -190,8 +190,11 @@ def test_without_redis_nothing_is_signed_and_all_else_works(house: House, strang
                 (LANDING, 200),
                 (page("GET", f"/files/{ready}/download"), 302),
                 (page("GET", f"/files/{ready}/delete"), 200),
-                (page("POST", f"/files/{doomed}/delete"), 302),
+                (page("POST", f"/files/{doomed}/delete"), 200),
                 (fragment("POST", f"/files/{gone}/delete"), 200),
+                (fragment("POST", "/files/delete", key=several), 200),
+                (fragment("POST", "/files/restore", key=ready), 200),
+                (fragment("POST", f"/files/{ready}/rename", name="a.pdf"), 200),
                 (api("confirm", key=waiting), 200),
                 (fragment("POST", "/files/confirm", key=shown), 200),
                 (api("cancel", key=given_up), 200),
@@ -233,6 +236,12 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
                 page("GET", f"/files/{ready}/delete"),
                 page("POST", f"/files/{ready}/delete"),
                 fragment("POST", f"/files/{ready}/delete"),
+                fragment("POST", "/files/delete", key=ready),
+                fragment("POST", "/files/restore", key=ready),
+                fragment("GET", f"/files/{ready}/rename"),
+                fragment("POST", f"/files/{ready}/rename", name="a.pdf"),
+                fragment("GET", f"/files/{ready}/row"),
+                fragment("GET", "/files/?q=report&kind=document&sort=name"),
             ],
             "MongoDB",
         )
@@ -279,12 +288,21 @@ def test_without_the_bucket_nothing_is_confirmed_and_the_rest_stands(
     assert eventually(lambda: alice.post("/api/uploads/confirm", json={"key": waiting}).status_code == 200, within=15)
 
 
+LET_THE_TRASH_LIE = """
+import django
+django.setup()
+from files.documents import File
+from tests.lifecycle import let_the_trash_lie
+let_the_trash_lie(File.objects.scalar("key"))
+"""
+
+
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_file_deleted_without_the_bucket_is_gone_for_its_owner_and_the_sweep_does_the_rest(
     house: House, manner: Manner
 ) -> None:
     alice = house.alice
-    deleted, given_up = uploaded(alice), arrived(alice)
+    deleted, restored, given_up = uploaded(alice), uploaded(alice), arrived(alice)
     # The only way to see an object: a link from before.
     link = alice.get(f"/files/{deleted}/download").headers["Location"]
     assert BUCKET.get(link).status_code == 200
@@ -292,10 +310,14 @@ def test_a_file_deleted_without_the_bucket_is_gone_for_its_owner_and_the_sweep_d
     with house.place.without("The bucket", manner):
         assert_all_work(alice, [(fragment("POST", f"/files/{deleted}/delete"), 200), (api("cancel", key=given_up), 200)])
         assert_all_work(alice, [(page("GET", f"/files/{deleted}/download"), 404)])
-        assert deleted not in alice.get("/files/").text
+        assert_all_work(alice, [(fragment("POST", f"/files/{restored}/delete"), 200)])
+        assert_all_work(alice, [(fragment("POST", "/files/restore", key=restored), 200)])
+        listed = alice.get("/files/").text
+        assert deleted not in listed and restored in listed
 
     # A bucket that thaws may find the request that it was sent before; one that was killed cannot.
     assert eventually(lambda: BUCKET.get(link).status_code in ((200,) if manner == "down" else (200, 404)), within=15)
+    house.place.run("-c", LET_THE_TRASH_LIE)
     house.place.manage("cleanup_pending")
     assert BUCKET.get(link).status_code == 404
 
@@ -313,6 +335,8 @@ ALL_THAT_NEED_A_SESSION = [
     page("GET", "/files/u/1/x/download"),
     page("GET", "/files/u/1/x/delete"),
     page("POST", "/files/u/1/x/delete"),
+    fragment("POST", "/files/restore", key="u/1/x"),
+    fragment("POST", "/files/u/1/x/rename", name="a"),
     page("POST", "/logout"),
     page("GET", "/admin/"),
     TO_GITHUB,

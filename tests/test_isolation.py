@@ -63,10 +63,11 @@ class Probe:
 
     def send(self, client: Client, headers: dict[str, str]) -> Any:
         address = "/" + fill(self.route, self.key)
+        form = f"key={self.key}&name=bobs.pdf"
         if self.method in ("GET", "HEAD") and self.kind == "form":
-            return client.generic(self.method, address, headers=headers, QUERY_STRING=f"key={self.key}")
+            return client.generic(self.method, address, headers=headers, QUERY_STRING=form)
         if self.kind == "form":
-            return client.generic(self.method, address, f"key={self.key}", "application/x-www-form-urlencoded", headers=headers)
+            return client.generic(self.method, address, form, "application/x-www-form-urlencoded", headers=headers)
         return client.generic(self.method, address, json.dumps({"key": self.key}), "application/json", headers=headers)
 
 
@@ -78,12 +79,14 @@ def fill(route: str, key: str) -> str:
 
 
 class Secrets:
-    """Alice's files, one for each status that may be looked for, and how they were."""
+    """Alice's files, one for each status that may be looked for, and how they were. What is in the trash could be undone."""
 
     def __init__(self, alice: User, cast: type[Cast]) -> None:
         pending = cast.sign(alice, filename="alices-secret.pdf")
         cast.put(pending)
-        self.keys = [cast.upload(alice, filename="alices-secret.pdf").key, pending.key]
+        ready, trashed = (cast.upload(alice, filename="alices-secret.pdf").key for _ in range(2))
+        uploads.trash(str(alice.pk), [trashed])
+        self.keys = [ready, pending.key, trashed]
         self.before = self.now()
 
     def now(self) -> list[object]:
@@ -136,6 +139,7 @@ ALL = sorted(set(routes(get_resolver(urls.__name__))))
 
 def test_the_routes_of_the_files_are_among_those_that_are_walked() -> None:
     assert {"files/<path:key>/download", "files/<path:key>/delete", "files/confirm"} <= set(ALL)
+    assert {"files/<path:key>/rename", "files/<path:key>/row", "files/delete", "files/restore"} <= set(ALL)
     assert {"api/uploads/confirm", "api/uploads/cancel"} <= set(ALL)
 
 

@@ -13,9 +13,8 @@ app.autodiscover_tasks()
 
 @app.on_configure.connect
 def schedule(sender: Celery, **kwargs: object) -> None:
+    # From the settings alone: the beat has no apps loaded yet, and what fails here Celery does not say.
     from django.conf import settings
-
-    from files.uploads import TRASH_LIVES
 
     sender.conf.beat_schedule = {
         # A sweep that waited for a worker until the next one came is not worth running.
@@ -26,8 +25,8 @@ def schedule(sender: Celery, **kwargs: object) -> None:
         },
         "trash": {
             "task": "files.tasks.empty_trash",
-            "schedule": TRASH_LIVES,
-            "options": {"expires": TRASH_LIVES.total_seconds()},
+            "schedule": settings.TRASH_LIVES,
+            "options": {"expires": settings.TRASH_LIVES.total_seconds()},
         },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

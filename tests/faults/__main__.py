@@ -25,7 +25,7 @@ SUMMARY_LINE = "  "  # what is indented belongs to the summary; a rounds' progre
 
 PARTS = {
     "rounds": "Servers and processes are killed, stopped, filled up, cut off and slowed down while people upload",
-    "races": "Sign, confirm, cancel, expire and delete of one key from eight processes",
+    "races": "Sign, confirm, cancel, rename, delete, undo and expire of one key from eight processes",
     "load": "A thousand uploads in flight",
     "limiter": "Fifty processes of one user at the limit of twenty signings a minute",
     "api": "Whatever may be sent to the JSON endpoints",

@@ -14,7 +14,7 @@ import httpx
 from celery import Celery
 
 from tests.faults.people import Acknowledged, Traffic
-from tests.faults.stack import Stack
+from tests.faults.stack import TO_SWEEP, Stack
 from tests.processes import wait_until
 
 READERS = 8
@@ -26,7 +26,7 @@ LONG_AGO = timedelta(days=2)  # no PUT can be under way by then, so that spent k
 def settle(stack: Stack) -> None:
     """Let everything become overdue and be swept by the worker; then let days pass, and the keys that are spent with them."""
     wait_until_the_bucket_is_quiet(stack)
-    sweep_until(stack, stack.make_everything_overdue, lambda: not stack.files_that_are("pending", "deleting"))
+    sweep_until(stack, stack.make_everything_overdue, lambda: not stack.files_that_are(*TO_SWEEP))
     spent = stack.files.database["spent_keys"]
     long_ago = datetime.now(UTC) - LONG_AGO
     aged = {"$set": {"signed_at": long_ago, "look_at": long_ago}}
@@ -71,7 +71,7 @@ def wait_until_the_bucket_is_quiet(stack: Stack) -> None:
 
 
 def leftovers(stack: Stack) -> list[str]:
-    left = [f"{key} is neither ready nor gone" for key in stack.files_that_are("pending", "deleting")]
+    left = [f"{key} is neither ready nor gone" for key in stack.files_that_are(*TO_SWEEP)]
     return left + [f"{spent['_id']} is still spent" for spent in stack.files.database["spent_keys"].find()]
 
 
