@@ -133,6 +133,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             ("owner_id", "status", "-ready_at", "-key"),  # an owner's list
             ("status", "created_at", "key"),  # the sweep
             ("-created_at", "-key"),  # the admin's list
+            # An owner's unfinished uploads, of which there are few at any moment.
+            {"fields": ["owner_id", "-created_at"], "partialFilterExpression": {"status": "pending"}},
         ],
     }
 
@@ -163,6 +165,13 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             wanted |= {"ready_at": {"$lte": after.ready_at}, "$or": earlier}
         found = cls._get_collection().find(wanted, ROW).sort({"ready_at": -1, "_id": -1}).limit(limit)
         return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
+
+    @classmethod
+    def unfinished(cls, owner_id: str, limit: int) -> list[Self]:
+        """The owner's PENDING files, the newest first."""
+        wanted = {"owner_id": owner_id, "status": Status.PENDING}
+        found = cls._get_collection().find(wanted).sort({"created_at": -1}).limit(limit)
+        return [cls._from_son(raw) for raw in found.to_list()]
 
     def row(self) -> Row:
         assert self.ready_at is not None, "only ready files are listed"

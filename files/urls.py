@@ -14,4 +14,5 @@ urlpatterns = [
     path("api/uploads/sign", api.sign, name="api_sign"),
     path("api/uploads/confirm", api.confirm, name="api_confirm"),
     path("api/uploads/cancel", api.cancel, name="api_cancel"),
+    path("api/uploads/diagnose", api.diagnose, name="api_diagnose"),
 ]
