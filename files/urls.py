@@ -6,7 +6,8 @@ app_name = "files"
 
 urlpatterns = [
     path("files/", views.file_list, name="list"),
-    path("files/uploads", views.upload_rows, name="upload_rows"),
+    path("files/unfinished", views.unfinished, name="unfinished"),
+    path("files/discard", views.discard, name="discard"),
     path("files/confirm", views.confirm, name="confirm"),
     path("files/<path:key>/download", views.download, name="download"),
     path("files/<path:key>/delete", views.delete, name="delete"),
