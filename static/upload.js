@@ -311,7 +311,7 @@ class Upload {
     part(row, "sign-in").hidden = this.status !== 401;
     act(row, "retry").hidden = act(row, "remove").hidden = !failed;
     act(row, "cancel").hidden = failed || state === "confirming";
-    if (focused && !document.activeElement.checkVisibility()) (row.querySelector("[data-act]:not([hidden])") ?? row).focus();
+    if (focused && focusIsLost(row)) (row.querySelector("[data-act]:not([hidden])") ?? row).focus();
   }
 }
 
@@ -410,13 +410,11 @@ const queue = new (class Queue {
     this.paused = true;
     for (const upload of this.running) upload.stop();
     this.tick();
-    act(bar, "resume").focus();
   }
 
   resume() {
     this.paused = false;
     this.pump();
-    act(bar, "pause").focus();
   }
 
   retry(...uploads) {
@@ -471,6 +469,7 @@ const queue = new (class Queue {
     const numbers = { percent, done, total, sent: humanSize(sent), bytes: humanSize(bytes) };
     document.title = this.idle ? title : `${says("title", numbers)} · ${title}`;
 
+    const focused = bar.contains(document.activeElement);
     bar.hidden = this.idle && !failed.size;
     bar.querySelector("progress").value = percent;
     part(bar, "numbers").textContent = says("queue", numbers);
@@ -478,6 +477,7 @@ const queue = new (class Queue {
     act(bar, "pause").hidden = this.paused || this.idle;
     act(bar, "resume").hidden = !this.paused || this.idle;
     act(bar, "retry-all").hidden = !failed.size;
+    if (focused && focusIsLost(bar)) (bar.hidden ? chooser : bar.querySelector("button:not([hidden])")).focus();
 
     const quarter = Math.floor(percent / 25);
     if (total > AT_ONCE && quarter > this.quarter && quarter < 4) announce(says("title", numbers));
@@ -501,6 +501,9 @@ const queue = new (class Queue {
 
 // The first so many, and how many more there are; a line for one more would take as much room as itself.
 const some = (uploads, most) => (uploads.length > most + 1 ? [uploads.slice(0, most), uploads.length - most] : [uploads, 0]);
+
+// Whether what had it within this element is hidden now.
+const focusIsLost = (element) => !element.contains(document.activeElement) || document.activeElement.closest("[hidden]");
 
 const uploadOf = (element) => {
   const id = Number(element?.closest?.("[data-upload]")?.dataset.upload);
@@ -606,7 +609,6 @@ bar.addEventListener("click", (event) => {
   if (what === "resume") queue.resume();
   if (what === "retry-all") queue.retry(...queue.failed);
   if (what === "cancel-all") queue.remove(...queue.all);
-  if (!document.activeElement.checkVisibility()) chooser.focus();
 });
 
 // Read at every request: signing in again in another tab changes it.
