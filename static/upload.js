@@ -349,6 +349,7 @@ const queue = new (class Queue {
     while (open && this.running.size < AT_ONCE && this.waiting.length) this.start(this.waiting.shift());
     this.layout();
     this.tick();
+    if (this.idle) this.paused = false;
     if (this.idle && !this.failed.size) Object.assign(this, { done: 0, bytes: 0, bytesDone: 0 });
     this.ticking ??= setInterval(() => (Date.now() >= this.openAt && this.openAt ? this.reopen() : this.tick()), SHOWN_EVERY);
     if (this.idle) this.ticking = clearInterval(this.ticking);
@@ -616,27 +617,37 @@ document.addEventListener("htmx:configRequest", (event) => { event.detail.header
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.isError) return;
-  const row = detail.elt.closest("li");
+  const row = detail.elt.closest("#files > li");
   if (row?.contains(document.activeElement)) {
     const before = row.previousElementSibling;
     document.addEventListener("htmx:afterRequest", () => focusBehind(before), { once: true });
   }
 });
 
-// Of whatever asked, which may be gone from the page by now.
+// By what asked: the row of an upload may be gone from the page by now.
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
-  const asked = detail.requestConfig?.elt ?? detail.elt;
-  const upload = uploadOf(asked);
-  if (upload) upload.answered(detail.xhr, detail.successful);
-  else if (!detail.successful && detail.xhr.readyState) notify(answerOf(detail.xhr), detail.xhr.status === 401);
-  if (asked.closest("#unfinished li") && detail.successful) {
-    asked.closest("li").remove();
-    if (!document.querySelector("#unfinished li")) document.querySelector("#unfinished").remove();
-  }
+  const asked = detail.requestConfig?.elt;
+  uploadOf(asked)?.answered(detail.xhr, detail.successful);
+  if (detail.successful) settle(asked?.closest("#unfinished li"));
 });
+
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, ({ detail }) => {
+    if (!uploadOf(detail.elt)) notify(answerOf(detail.xhr), detail.xhr.status === 401);
+  });
+}
 document.addEventListener("htmx:beforeRequest", ({ detail }) => {
   if (!uploadOf(detail.elt)) notice.hidden = true; // that an upload goes on says nothing about it
 });
+
+// What was left unfinished is finished or discarded now.
+function settle(row) {
+  if (!row) return;
+  const focused = row.contains(document.activeElement);
+  const next = row.nextElementSibling ?? row.previousElementSibling;
+  (next ? row : row.closest("#unfinished")).remove();
+  if (focused) (next?.querySelector("button") ?? chooser).focus();
+}
 
 function answerOf(xhr) {
   const plain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");

@@ -125,12 +125,17 @@ def test_cancel_all_leaves_nothing_behind(page: Page) -> None:
     puts.wait_for(4)
     expect(page.locator(".uncounted")).to_have_text("and 6 more are waiting")
 
+    page.get_by_role("button", name="Pause").click()
     page.get_by_role("button", name="Cancel all").click()
 
     expect(page.locator("[data-upload]")).to_have_count(0)
     expect(page.locator("#queue")).to_be_hidden()
     expect(page.locator("#chooser")).to_be_focused()
     until(page, lambda: File.objects.count() == 0)
+
+    page.unroute(bucket())
+    choose(page, a_file("new.txt"))
+    expect(finished(page, "new.txt")).to_be_visible()
 
 
 def test_of_many_that_fail_twenty_have_rows_and_all_can_be_retried(page: Page, watch: Watch) -> None:
@@ -230,6 +235,7 @@ def test_what_has_arrived_when_its_tab_dies_is_finished_by_one_click(page: Page,
     unfinished.get_by_role("button", name="Finish report.txt").click()
     expect(finished(again, "report.txt")).to_be_visible()
     assert len(watch.sent("PUT", "")) == sent
+    expect(unfinished.get_by_role("button", name="Discard missing.pdf")).to_be_focused()
 
     unfinished.get_by_role("button", name="Discard missing.pdf").click()
     expect(unfinished).to_have_count(0)
