@@ -70,7 +70,9 @@ def test_the_limit_of_signings_makes_files_wait_and_none_fail(
     assert len(watch.sent("PUT", "")) == 60
 
 
-def test_the_queue_says_how_far_it_is_and_so_does_the_title_and_nothing_moves_for_it(page: Page) -> None:
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_queue_says_how_far_it_is_and_so_does_the_title_and_nothing_moves_for_it(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 740})
     choose(page, a_file("old.txt"))
     expect(finished(page, "old.txt")).to_be_visible()
     before = top(page, "#files")
