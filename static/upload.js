@@ -152,6 +152,7 @@ class Upload {
         }
         return await this.attempt();
       } catch (problem) {
+        if (this.stopper.signal.aborted) throw new Stopped();
         if (!problem.passes) throw problem;
         if (navigator.onLine) await this.backOff(problem);
       }
@@ -321,7 +322,7 @@ const queue = new (class Queue {
   waiting = []; // in the order they came
   running = new Set();
   failed = new Set();
-  done = 0; // of all that came since nothing was left to do
+  done = 0; // since there was nothing to do, as are the bytes; what failed counts for itself
   bytes = 0;
   bytesDone = 0;
   pace = new Pace();
@@ -330,7 +331,7 @@ const queue = new (class Queue {
   line = Object.assign(document.createElement("li"), { className: "uncounted", hidden: true }); // ends the rows of uploads
 
   get all() { return [...this.running, ...this.waiting, ...this.failed]; }
-  get total() { return this.done + this.running.size + this.waiting.length + this.failed.size; }
+  get total() { return this.done + this.running.size + this.waiting.length; }
   get idle() { return !this.running.size && !this.waiting.length; }
 
   add(uploads) {
@@ -349,8 +350,7 @@ const queue = new (class Queue {
     while (open && this.running.size < AT_ONCE && this.waiting.length) this.start(this.waiting.shift());
     this.layout();
     this.tick();
-    if (this.idle) this.paused = false;
-    if (this.idle && !this.failed.size) Object.assign(this, { done: 0, bytes: 0, bytesDone: 0 });
+    if (this.idle) Object.assign(this, { paused: false, done: 0, bytes: 0, bytesDone: 0 });
     this.ticking ??= setInterval(() => (Date.now() >= this.openAt && this.openAt ? this.reopen() : this.tick()), SHOWN_EVERY);
     if (this.idle) this.ticking = clearInterval(this.ticking);
   }
@@ -365,9 +365,9 @@ const queue = new (class Queue {
     }
     this.running.delete(upload);
     if (!problem) this.finish(upload);
+    else if (upload.gone) upload.giveUp();
     else if (problem.wait) this.limit(upload, problem.wait);
     else if (problem instanceof Problem) this.fail(upload, problem);
-    else if (upload.gone) upload.giveUp();
     else if (problem instanceof Stopped) this.putBack(upload);
     this.pump();
     if (problem && !(problem instanceof Problem || problem instanceof Stopped)) throw problem;
@@ -377,11 +377,13 @@ const queue = new (class Queue {
     this.done += 1;
     this.bytesDone += upload.file.size;
     this.whisper(says("done", { name: upload.name }));
-    if (this.idle && this.total > AT_ONCE) announce(says("allDone", { done: this.done, total: this.total }));
+    const { idle, done, total } = this;
+    if (idle && total > AT_ONCE) announce(says("allDone", { done, total: total + this.failed.size }));
   }
 
   fail(upload, problem) {
     this.failed.add(upload);
+    this.bytes -= upload.file.size;
     upload.giveUp();
     upload.show("failed", problem.message, problem.status);
     announce(`${says("failed", { name: upload.name })}. ${problem.message}`);
@@ -422,6 +424,7 @@ const queue = new (class Queue {
     for (const upload of uploads) {
       if (upload.status === 401) this.paused = false;
       this.failed.delete(upload);
+      this.bytes += upload.file.size;
       upload.tries = 0;
       this.putBack(upload);
     }
@@ -433,8 +436,7 @@ const queue = new (class Queue {
     for (const upload of uploads) {
       if (upload.state === "confirming") continue;
       upload.gone = true;
-      this.bytes -= upload.file.size;
-      this.failed.delete(upload);
+      if (!this.failed.delete(upload)) this.bytes -= upload.file.size;
       this.waiting = this.waiting.filter((other) => other !== upload);
       if (this.running.has(upload)) upload.stop();
       else upload.giveUp();
@@ -472,8 +474,9 @@ const queue = new (class Queue {
 
     const focused = bar.contains(document.activeElement);
     bar.hidden = this.idle && !failed.size;
+    bar.querySelector("progress").hidden = this.idle;
     bar.querySelector("progress").value = percent;
-    part(bar, "numbers").textContent = says("queue", numbers);
+    part(bar, "numbers").textContent = this.idle ? "" : says("queue", numbers);
     part(bar, "state").textContent = this.words(bytes - sent);
     act(bar, "pause").hidden = this.paused || this.idle;
     act(bar, "resume").hidden = !this.paused || this.idle;

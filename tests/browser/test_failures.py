@@ -439,7 +439,7 @@ def test_uploads_that_fail_make_room_for_the_next_and_are_all_retried_by_one_but
 
     expect(page.locator("[data-state=failed]")).to_have_count(5)
     expect(page.locator("#files > .file")).to_have_count(4)
-    expect(page.locator("#queue")).to_contain_text("5 not uploaded")
+    expect(page.locator("#queue p")).to_have_text("5 not uploaded")
     expect(page).to_have_title("Your files · uploadkit")
     broken.clear()
     page.get_by_role("button", name="Retry all").click()

@@ -226,6 +226,21 @@ def test_cancel_while_it_is_being_signed_leaves_no_pending_document(page: Page, 
     assert watch.sent("PUT", "") == []
 
 
+@pytest.mark.parametrize("refused", [413, 429, 503])
+def test_cancel_while_a_signing_is_being_refused_is_the_last_of_it(page: Page, watch: Watch, refused: int) -> None:
+    watch.foresee(str(refused))
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    choose(page, a_file())
+    signing.wait_for()
+
+    button(row(page, "report.txt"), "Cancel").click()
+    signing.waiting.pop().fulfill(status=refused, json={"error": "Not now.", "code": "refused"}, headers={"Retry-After": "1"})
+
+    expect(page.locator("#queue")).to_be_hidden()
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 1
+
+
 def test_an_upload_does_not_disturb_the_files_that_are_listed(page: Page) -> None:
     choose(page, a_file("old.txt"))
     expect(finished(page, "old.txt")).to_be_visible()
