@@ -13,7 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from . import errors, limits, openapi, uploads
+from . import diagnosis, errors, limits, openapi, uploads
 from .documents import File
 from .forms import KeyForm, SignForm, checked, read_json
 
@@ -77,6 +77,14 @@ def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
 def cancel(request: HttpRequest, owner_id: str) -> HttpResponse:
     uploads.cancel(owner_id, checked(KeyForm(read_json(request)))["key"])
     return JsonResponse({"ok": True})
+
+
+@endpoint
+def diagnose(request: HttpRequest, owner_id: str) -> HttpResponse:
+    key = checked(KeyForm(read_json(request)))["key"]
+    # Not the header Origin, which a client that is no browser leaves out.
+    found = diagnosis.diagnose(owner_id, key, f"{request.scheme}://{request.get_host()}")
+    return JsonResponse({"cause": found.cause, "message": found.message})
 
 
 @csrf_exempt

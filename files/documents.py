@@ -219,6 +219,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             {"fields": ["owner_id", "status", "words"], **ONLY_READY},
             ("status", "created_at", "key"),  # the sweep
             ("-created_at", "-key"),  # the admin's list
+            # An owner's unfinished uploads, of which there are few at any moment.
+            {"fields": ["owner_id", "-created_at"], "partialFilterExpression": {"status": "pending"}},
         ],
     }
 
@@ -294,6 +296,13 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             )
             filled += written.modified_count
         return filled
+
+    @classmethod
+    def unfinished(cls, owner_id: str, limit: int) -> list[Self]:
+        """The owner's PENDING files, the newest first."""
+        wanted = {"owner_id": owner_id, "status": Status.PENDING}
+        found = cls._get_collection().find(wanted).sort({"created_at": -1}).limit(limit)
+        return [cls._from_son(raw) for raw in found.to_list()]
 
     def row(self) -> Row:
         assert self.ready_at is not None, "only ready files are listed"

@@ -22,9 +22,11 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import NamedTuple
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -44,6 +46,7 @@ URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute
 # No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
 PUT_OVER = timedelta(days=1)
 REASONS_KEPT = 100
+UNFINISHED_SHOWN = 20
 
 
 class NotFound(Refusal):
@@ -146,6 +149,36 @@ def _not_turned(owner_id: str, key: str, found: storage.Head | None) -> File:
     if file.status == Status.READY:
         return file
     raise Mismatch(file, found) if found else NotUploaded
+
+
+def has_arrived(file: File) -> bool:
+    """Whether the bucket has what was signed. Raises `storage.Error`."""
+    found = storage.head(file.key)
+    return found is not None and (found.size, found.content_type) == (file.size, file.content_type)
+
+
+class Unfinished(NamedTuple):
+    """An upload that is not confirmed. `arrived` is None where the bucket does not say."""
+
+    file: File
+    arrived: bool | None
+
+
+def unfinished(owner_id: str) -> list[Unfinished]:
+    """The newest of the owner's PENDING uploads, and which of them have arrived. The bucket is asked for all at once, and its
+    silence is no error.
+    """
+
+    def ask(file: File) -> bool | None:
+        try:
+            return has_arrived(file)
+        except storage.Error as error:
+            logger.warning("the bucket does not say whether %s has arrived: %s", file.key, error)
+            return None
+
+    files = File.unfinished(owner_id, UNFINISHED_SHOWN)
+    with ThreadPoolExecutor(UNFINISHED_SHOWN) as threads:
+        return [Unfinished(file, arrived) for file, arrived in zip(files, threads.map(ask, files), strict=True)]
 
 
 def fetch(owner_id: str, key: str, *statuses: Status) -> File:

@@ -6,7 +6,8 @@ app_name = "files"
 
 urlpatterns = [
     path("files/", views.file_list, name="list"),
-    path("files/uploads", views.upload_rows, name="upload_rows"),
+    path("files/unfinished", views.unfinished, name="unfinished"),
+    path("files/discard", views.discard, name="discard"),
     path("files/confirm", views.confirm, name="confirm"),
     path("files/delete", views.delete_several, name="delete_several"),
     path("files/restore", views.restore, name="restore"),
@@ -23,4 +24,5 @@ urlpatterns = [
     path("api/uploads/sign", api.sign, name="api_sign"),
     path("api/uploads/confirm", api.confirm, name="api_confirm"),
     path("api/uploads/cancel", api.cancel, name="api_cancel"),
+    path("api/uploads/diagnose", api.diagnose, name="api_diagnose"),
 ]

@@ -26,7 +26,6 @@ from .forms import ORDERS, KeyForm, ListForm, NameForm, checked
 from .kinds import LABELS, Kind
 
 PAGE_SIZE = 50
-ROWS_AT_ONCE = 100  # upload rows a request
 
 
 def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -72,6 +71,10 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "max_size": settings.MAX_UPLOAD_SIZE,
         "usage": usage.of(owner_id),
     }
+    if after is None and not wanted.narrowed:
+        # Which of them have arrived HTMX asks behind the page, which so needs no bucket.
+        pending = File.unfinished(owner_id, uploads.UNFINISHED_SHOWN)
+        context["unfinished"] = [uploads.Unfinished(file, None) for file in pending]
     return render(request, "files/list.html", context)
 
 
@@ -92,13 +95,15 @@ def address(asked: dict[str, str], place: Cursor) -> str:
     return f"?{urlencode({**kept, 'after': place.encode()})}"
 
 
-@require_POST
+@require_safe
 @signed_in
-def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
-    """A row for each file that was chosen, in the order they came. Nothing is signed before its turn."""
-    columns = (request.POST.getlist(column)[:ROWS_AT_ONCE] for column in ("id", "name", "size"))
-    rows = [{"id": row, "name": name, "size": size} for row, name, size in zip(*columns, strict=False)]
-    return render(request, "files/_uploads.html", {"rows": rows})
+@vary_on_headers("HX-Request")
+def unfinished(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """The owner's uploads that nobody confirmed, each with the way on that its bytes allow."""
+    found = uploads.unfinished(owner_id)
+    if not request.headers.get("HX-Request"):
+        return render(request, "files/unfinished.html", {"unfinished": found, "asked": True})
+    return render(request, "files/_unfinished.html", {"unfinished": found, "asked": True}) if found else HttpResponse()
 
 
 @require_POST
@@ -106,7 +111,15 @@ def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
     file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
-    return HttpResponse(as_rows([file.row()]))
+    return HttpResponse(as_rows([file.row()])) if request.headers.get("HX-Request") else redirect("files:list")
+
+
+@require_POST
+@signed_in
+def discard(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """Give up an upload that nobody confirmed."""
+    uploads.cancel(owner_id, checked(KeyForm(request.POST))["key"])
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
 
 
 @require_safe

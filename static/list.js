@@ -46,7 +46,7 @@ window.addEventListener("popstate", () => {
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.requestConfig.elt !== filter || detail.isError) return;
   if (detail.pathInfo.requestPath !== location.pathname + location.search) detail.shouldSwap = false;
-  else for (const row of files.querySelectorAll(":scope > li:not([data-upload])")) row.remove();
+  else for (const row of files.querySelectorAll(":scope > :is(.file, .more, .empty)")) row.remove();
 });
 document.addEventListener("htmx:afterSwap", selected);
 

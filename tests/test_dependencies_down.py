@@ -199,7 +199,8 @@ def test_without_redis_nothing_is_signed_and_all_else_works(house: House, strang
                 (api("confirm", key=waiting), 200),
                 (fragment("POST", "/files/confirm", key=shown), 200),
                 (api("cancel", key=given_up), 200),
-                (fragment("POST", "/files/uploads", id="1", name="a", size="1"), 200),
+                (fragment("GET", "/files/unfinished"), 200),
+                (api("diagnose", key=ready), 200),
             ],
         )
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
@@ -253,6 +254,9 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
                 api("confirm", key=waiting),
                 fragment("POST", "/files/confirm", key=waiting),
                 api("cancel", key=waiting),
+                api("diagnose", key=waiting),
+                fragment("GET", "/files/unfinished"),
+                page("POST", "/files/discard", key=waiting),
                 page("GET", f"/files/{ready}/download"),
                 page("GET", f"/files/{ready}/delete"),
                 page("POST", f"/files/{ready}/delete"),
@@ -269,7 +273,7 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
             ],
             "MongoDB",
         )
-        assert_all_work(alice, [(LANDING, 200), (SIGN_IN, 302), (fragment("POST", "/files/uploads", id="1"), 200)])
+        assert_all_work(alice, [(LANDING, 200), (SIGN_IN, 302)])
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
         assert_all_work(house.ops, [(page("GET", "/admin/"), 200), (page("GET", "/admin/auth/user/"), 200)])
 
@@ -304,6 +308,8 @@ def test_without_the_bucket_nothing_is_confirmed_and_the_rest_stands(
                 (page("GET", f"/files/{ready}/download"), 302),
                 (page("GET", f"/files/{ready}/delete"), 200),
                 (api("confirm", key=ready), 200),  # it is known to be there
+                (api("diagnose", key=waiting), 200),  # says so
+                (fragment("GET", "/files/unfinished"), 200),
                 (api("cancel", key=given_up), 200),
             ],
         )
@@ -355,7 +361,9 @@ ALL_THAT_NEED_A_SESSION = [
     api("confirm", key="u/1/x"),
     api("cancel", key="u/1/x"),
     fragment("POST", "/files/confirm", key="u/1/x"),
-    fragment("POST", "/files/uploads", id="1"),
+    api("diagnose", key="u/1/x"),
+    fragment("GET", "/files/unfinished"),
+    fragment("POST", "/files/discard", key="u/1/x"),
     page("GET", "/files/u/1/x/download"),
     page("GET", "/files/u/1/x/delete"),
     page("POST", "/files/u/1/x/delete"),

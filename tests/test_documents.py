@@ -86,6 +86,7 @@ def test_the_indexes_are_those_that_the_queries_need() -> None:
         (("owner_id", 1), ("status", 1), ("words", 1)),
         (("status", 1), ("created_at", 1), ("_id", 1)),
         (("created_at", -1), ("_id", -1)),
+        (("owner_id", 1), ("created_at", -1)),
     }
 
 
@@ -95,6 +96,33 @@ def test_only_files_that_are_listed_are_in_the_indexes_of_lists() -> None:
     for index in File._get_collection().index_information().values():
         partial = index.get("partialFilterExpression")
         assert (partial == {"status": "ready"}) == (index["key"][0] == ("owner_id", 1)), index
+
+
+def test_an_owners_unfinished_uploads_are_found_by_the_small_index_of_what_is_pending() -> None:
+    moment = uploads.now()
+    for number in range(600):
+        status = Status.PENDING if number % 10 == 0 else Status.READY
+        File.objects.insert(
+            File(
+                key=f"u/1/{number}",
+                owner_id=str(number // 10 % 3),
+                name="a",
+                content_type="a/a",
+                size=1,
+                status=status,
+                created_at=moment - timedelta(seconds=number),
+                ready_at=moment,
+            )
+        )
+    wanted = {"find": "files", "filter": {"owner_id": "0", "status": "pending"}, "sort": {"created_at": -1}, "limit": 20}
+
+    plan = File._get_db().command("explain", wanted, verbosity="executionStats")
+
+    found = plan["executionStats"]
+    assert "owner_id_1_created_at_-1" in str(plan["queryPlanner"]["winningPlan"])
+    assert "'SORT'" not in str(plan["queryPlanner"]["winningPlan"])
+    assert (found["nReturned"], found["totalDocsExamined"]) == (20, 20)
+    assert [file.key for file in File.unfinished("0", 3)] == ["u/1/0", "u/1/30", "u/1/60"]
 
 
 # --- who changes a status -------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ WITHOUT_A_KEY = {
     "accounts/github/login/": "sends people to GitHub; tests/test_sign_in_github.py",
     "accounts/github/login/callback/": "brings them back; tests/test_sign_in_github.py",
     "files/": "lists one's own; tests/test_list.py",
-    "files/uploads": "makes rows of what is posted, and asks no database",
+    "files/unfinished": "lists one's own; tests/test_unfinished.py",
     "s/<str:token>": "is for whoever has the link; tests/test_share.py",
     "s/<str:token>/download": "is for whoever has the link; tests/test_share.py",
     "api/openapi.json": "describes the API, the same for everybody",

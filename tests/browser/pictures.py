@@ -15,7 +15,7 @@ from files.documents import File, Status, named
 from files.kinds import kind_of
 from tests.conftest import ROOT
 
-from .conftest import Visit, Watch, bucket, row, status, upload_at
+from .conftest import Visit, Watch, refuse, row, status, upload_at
 
 FOLDER = ROOT / "screenshots"
 README = ROOT / "docs" / "screenshot.png"
@@ -117,11 +117,13 @@ def test_the_list(visit: Visit, alice: User, width: int, scheme: Scheme) -> None
 def test_an_upload_that_runs_one_that_waits_and_one_that_failed(
     visit: Visit, alice: User, watch: Watch, width: int, scheme: Scheme
 ) -> None:
-    watch.foresee("ERR_FAILED")
+    watch.foresee("413")
     list_files(alice)
     page = look(visit, alice, "/files/", width, scheme)
-    page.route(bucket(), lambda route: route.abort(), times=1)
-    page.evaluate(DROP_LARGE, ["Site visit, west side.mov", "video/quicktime", 12 * MEGABYTE])
+    refuse(
+        page, "**/api/uploads/sign", 413, "The file has 61.0\xa0MB; 50.0\xa0MB is the most. Choose a smaller one.", "too_large"
+    )
+    page.evaluate(DROP_LARGE, ["Site visit, west side.mov", "video/quicktime", 61 * MEGABYTE])
     expect(row(page, "Site visit")).to_have_attribute("data-state", "failed")
     take(page, "failed", width, scheme)
 

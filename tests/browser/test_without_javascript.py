@@ -95,6 +95,22 @@ def test_older_files_have_pages_of_their_own(visit: Visit, alice: User) -> None:
     assert names(page) == seen[:50]
 
 
+def test_what_is_unfinished_is_finished_and_discarded_on_a_page_of_its_own(visit: Visit, alice: User, cast: Any) -> None:
+    cast.put(cast.sign(alice, filename="arrived.pdf"))
+    cast.sign(alice, filename="missing.pdf")
+    page = visit(alice, java_script_enabled=False)
+
+    page.get_by_role("link", name="Finish or discard them").click()
+    page.get_by_role("button", name="Finish arrived.pdf").click()
+    expect(page).to_have_url("/files/")
+    assert names(page) == ["arrived.pdf"]
+
+    page.get_by_role("link", name="Finish or discard them").click()
+    page.get_by_role("button", name="Discard missing.pdf").click()
+    expect(page.locator("#unfinished")).to_have_count(0)
+    assert names(page) == ["arrived.pdf"]
+
+
 def test_signing_out(plain: Page) -> None:
     plain.get_by_role("button", name="Sign out").click()
     expect(plain).to_have_url("/")
