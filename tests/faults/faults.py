@@ -214,8 +214,10 @@ def full_disk(scene: Scene, fault: Fault) -> Iterator[None]:
     finally:
         disk.clear()
     if fault.target == "seaweedfs":
-        # As whoever runs it would: its index (goleveldb) answers by the full disk's error until it is opened anew.
+        # As whoever runs it would: its index of names (goleveldb) answers by the full disk's error until it is opened anew, and
+        # a volume whose own index ends half-way through an entry is not served before `weed fix` has made that again.
         scene.stack.seaweedfs.stop()
+        scene.stack.fix_volumes()
         scene.stack.restart(scene.stack.seaweedfs)
     else:
         scene.stack.revive(scene.stack.mongod)
