@@ -26,7 +26,7 @@ from .processes import run
 
 HTMX = {"HX-Request": "true"}
 SEVERAL, UNDO = "/files/delete", "/files/restore"
-EMPTIED_BY: dict[str, Callable[[], None]] = {
+EMPTIED_BY: dict[str, Callable[[], object]] = {
     "the beat's task": empty_trash,
     "the cleanup": cleanup_pending,
     "by hand": lambda: call_command("cleanup_pending"),
@@ -47,8 +47,8 @@ def status_of(key: str) -> str:
 
 
 @pytest.fixture(params=list(EMPTIED_BY.values()), ids=list(EMPTIED_BY))
-def empty(request: pytest.FixtureRequest) -> Callable[[], None]:
-    act: Callable[[], None] = request.param
+def empty(request: pytest.FixtureRequest) -> Callable[[], object]:
+    act: Callable[[], object] = request.param
     return act
 
 
@@ -122,7 +122,7 @@ def test_the_row_has_a_link_that_asks_where_there_is_no_javascript(as_alice: Cli
 
 
 def test_object_and_document_are_there_until_it_can_be_undone_no_more(
-    as_alice: Client, alice: User, cast: type[Cast], empty: Callable[[], None]
+    as_alice: Client, alice: User, cast: type[Cast], empty: Callable[[], object]
 ) -> None:
     file = cast.upload(alice)
     as_alice.post(url(file.key))
@@ -236,7 +236,7 @@ def test_undo_brings_the_file_back_as_it_was(as_alice: Client, alice: User, cast
     assert as_alice.get(f"/files/{file.key}/download").status_code == 302
 
 
-def test_what_was_undone_is_swept_no_more(as_alice: Client, alice: User, cast: type[Cast], empty: Callable[[], None]) -> None:
+def test_what_was_undone_is_swept_no_more(as_alice: Client, alice: User, cast: type[Cast], empty: Callable[[], object]) -> None:
     file = cast.upload(alice)
     as_alice.post(url(file.key))
     let_the_trash_lie([file.key])
