@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from mongoengine import DateTimeField, Document, ListField, LongField, QuerySet, StringField
+from mongoengine import DateTimeField, Document, IntField, ListField, LongField, QuerySet, StringField
 from mongoengine.errors import OperationError
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import PyMongoError
@@ -314,3 +314,60 @@ class SpentKey(Document):  # type: ignore[misc]  # mongoengine has no types
         "index_cls": False,
         "indexes": [("look_at", "key")],
     }
+
+
+class Share(Document):  # type: ignore[misc]  # mongoengine has no types
+    """A link to a file for whoever has it, until `expires_at` (UTC), for `limit` downloads where there is one.
+
+    `password` is what Django's hashers made of it. Whoever knows the token has the link, so the token is never logged.
+    """
+
+    token: str = StringField(primary_key=True)
+    key: str = StringField(required=True, max_length=1024)
+    owner_id: str = StringField(required=True)
+    created_at: datetime = DateTimeField(required=True)
+    expires_at: datetime = DateTimeField(required=True)
+    password: str | None = StringField()
+    limit: int | None = IntField(min_value=1)
+    downloads: int = IntField(default=0)
+
+    meta = {
+        "collection": "shares",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [
+            ("key", "-created_at"),  # an owner's list, and what goes with a file
+            # MongoDB removes what has expired by itself, within a minute or so; until then `find` knows.
+            {"fields": ["expires_at"], "expireAfterSeconds": 0},
+        ],
+    }
+
+    @classmethod
+    def find(cls, token: str, moment: datetime) -> Self | None:
+        """The link, if it has not expired at that moment."""
+        return cls.objects(token=token, expires_at__gt=moment).first()  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, owner_id: str, key: str, moment: datetime) -> list[Self]:
+        """The links to the owner's file that have not expired, newest first."""
+        return list(cls.objects(owner_id=owner_id, key=key, expires_at__gt=moment).order_by("-created_at", "token"))
+
+    @classmethod
+    def count_download(cls, token: str, moment: datetime) -> bool:
+        """The one compare-and-set: count a download of a link that lives at that moment and has one left. Return whether."""
+        one_left = {"$or": [{"limit": None}, {"$expr": {"$lt": ["$downloads", "$limit"]}}]}
+        lives = {"_id": token, "expires_at": {"$gt": moment}}
+        return cls._get_collection().update_one({**lives, **one_left}, {"$inc": {"downloads": 1}}).modified_count == 1  # type: ignore[no-any-return]
+
+    @classmethod
+    def forget(cls, keys: Iterable[str]) -> None:
+        """Remove all links to these files."""
+        cls._get_collection().delete_many({"key": {"$in": list(keys)}})
+
+    @property
+    def used_up(self) -> bool:
+        return self.limit is not None and self.downloads >= self.limit
+
+    @property
+    def downloads_left(self) -> int | None:
+        return None if self.limit is None else max(self.limit - self.downloads, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -21,6 +22,15 @@ from .refusals import Refusal
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
 
 
+MAX_PASSWORD = 128  # characters
+
+# How long a link can be good for.
+SHARE_LIVES = {
+    "hour": (timedelta(hours=1), _("1 hour")),
+    "day": (timedelta(days=1), _("1 day")),
+    "week": (timedelta(days=7), _("7 days")),
+    "month": (timedelta(days=30), _("30 days")),
+}
 ORDERS = {"newest": _("Newest first"), "name": _("By name"), "size": _("Largest first")}
 
 
@@ -113,6 +123,37 @@ class NameForm(forms.Form):
         return _clean(names.clean_filename, self.cleaned_data["name"])
 
 
+class ShareForm(forms.Form):
+    """What a link is made of. A password is optional; so is a number of downloads."""
+
+    expires = forms.ChoiceField(
+        choices=[(name, label) for name, (_lives, label) in SHARE_LIVES.items()],
+        error_messages={"required": _("Choose how long the link is good for."), "invalid_choice": _("Choose one of the list.")},
+    )
+    password = forms.CharField(
+        required=False,
+        strip=False,
+        min_length=8,
+        max_length=MAX_PASSWORD,
+        error_messages={
+            "min_length": _("The password is too short: take 8 characters or more."),
+            "max_length": _("The password is too long: 128 characters are the most."),
+        },
+    )
+    limit = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=1000,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _("Write a number from 1 to 1000, or nothing.")),
+    )
+
+
+class SharePasswordForm(forms.Form):
+    """What a visitor types to open a link."""
+
+    password = forms.CharField(strip=False, max_length=MAX_PASSWORD)
+
+
 class ListForm(forms.Form):
     """Which files a list shows, as its address says."""
 
@@ -122,7 +163,7 @@ class ListForm(forms.Form):
     after = forms.CharField(required=False)
 
 
-for form in (SignForm, KeyForm, NameForm, ListForm):
+for form in (SignForm, KeyForm, NameForm, ShareForm, SharePasswordForm, ListForm):
     form.base_fields = Shared(form.base_fields)
 
 

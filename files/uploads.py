@@ -31,7 +31,7 @@ from django.utils.translation import gettext as _
 from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, FileQuerySet, Signing, SpentKey, Status, named
+from .documents import File, FileQuerySet, Share, Signing, SpentKey, Status, named
 from .models import StoredFile
 from .refusals import Refusal
 
@@ -324,6 +324,7 @@ def _forget(gone: list[Signing]) -> int:
     young = [signing for signing in gone if signing.moment > moment - PUT_OVER]
     if young:  # before the document goes, so that at any moment one of the two knows the key
         SpentKey._get_collection().bulk_write([_remember(signing, moment) for signing in young], ordered=False)
+    Share.forget(signing.key for signing in gone)  # before the document too, or nothing would lead to what a crash left
     removed: int = File.objects.keyed(signing.key for signing in gone).deleting().delete()
     return removed
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from . import api, views
+from . import api, share_views, views
 
 app_name = "files"
 
@@ -15,6 +15,10 @@ urlpatterns = [
     path("files/<path:key>/row", views.row, name="row"),
     path("files/<path:key>/rename", views.rename, name="rename"),
     path("files/<path:key>/delete", views.delete, name="delete"),
+    path("files/<path:key>/share", share_views.share, name="share"),
+    path("files/<path:key>/share/revoke", share_views.revoke, name="share_revoke"),
+    path("s/<str:token>", share_views.shared, name="shared"),
+    path("s/<str:token>/download", share_views.download, name="shared_download"),
     path("api/openapi.json", api.document, name="openapi"),
     path("api/uploads/sign", api.sign, name="api_sign"),
     path("api/uploads/confirm", api.confirm, name="api_confirm"),

@@ -170,6 +170,19 @@ dialog.addEventListener("click", (event) => {
   // The dialog itself is what is clicked beside its content.
   if (event.target === dialog || event.target.closest("[data-do=close]")) { event.preventDefault(); dialog.close(); }
 });
+files.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-do=dialog]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return; // those open it elsewhere, as a page
+  event.preventDefault();
+  htmx.ajax("GET", link.getAttribute("href"), { source: link, target: dialog, swap: "innerHTML" }).catch(() => {});
+});
+dialog.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-do=copy]");
+  if (!copy) return;
+  const field = copy.closest("li").querySelector("input");
+  field.select(); // for whoever has to press Ctrl+C: without TLS there is no clipboard
+  await navigator.clipboard?.writeText(field.value).then(() => { copy.textContent = copy.dataset.saysDone; }, () => {});
+});
 dialog.addEventListener("close", () => dialog.replaceChildren());
 
 // --- previews: a name opens one; the arrow keys and two buttons lead to its neighbours in the list

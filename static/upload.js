@@ -318,6 +318,9 @@ function refused(element, sentence, status) {
     // The bucket has nothing, or not what was signed, or the key is given up: only a new upload can help.
     if ([404, 409, 422].includes(status)) upload.arrived = false;
     upload.fail(sentence, status);
+  } else if (element.closest?.("dialog")) {
+    // The notice is behind the dialog, where nobody can go.
+    element.closest("dialog").querySelector("[role=alert]").textContent = sentence;
   } else {
     notice.querySelector("[data-part=sentence]").textContent = sentence;
     notice.querySelector("[data-part=sign-in]").hidden = status !== 401;

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import storage, uploads
-from files.documents import File, SpentKey
+from files.documents import File, Share, SpentKey
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +47,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     File.objects.delete()
     SpentKey.objects.delete()
+    Share.objects.delete()
     cache.clear()  # empties Redis as a whole
 
 

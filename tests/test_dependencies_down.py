@@ -5,6 +5,7 @@ What needs it answers 503 within three seconds and says which it is. What does n
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -212,13 +213,31 @@ def test_without_redis_no_password_is_tried(house: House, stranger: httpx.Client
         assert_all_work(stranger, [(page("GET", "/admin/login/"), 200)])
 
 
+def shared(client: httpx.Client, **wanted: str) -> str:
+    """The address of a link to a new file."""
+    address = f"/files/{uploaded(client)}/share"
+    assert client.post(address, data={"expires": "day", **wanted}).status_code == 302
+    return re.findall(r'value="http://[^/]+(/s/[^"]+)"', client.get(address).text)[0]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_without_redis_links_work_but_no_password_of_one_is_tried(house: House, stranger: httpx.Client, manner: Manner) -> None:
+    opened, locked = shared(house.alice), shared(house.alice, password="open sesame")
+
+    with house.place.without("Redis", manner):
+        asks = [page("POST", link, password="open sesame") for link in (locked, "/s/AAAAAAAAAAAAAAAAAAAAAA")]
+        assert_all_say_unavailable(stranger, asks, "Redis")
+        assert_all_work(stranger, [(page("GET", opened), 200), (page("GET", locked), 200)])
+        assert_all_work(stranger, [(page("POST", f"{opened}/download"), 302)])
+
+
 # --- MongoDB --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("manner", MANNERS)
 def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stranger: httpx.Client, manner: Manner) -> None:
     alice = house.alice
-    ready, waiting = uploaded(alice), arrived(alice)
+    ready, waiting, link = uploaded(alice), arrived(alice), shared(alice)
 
     with house.place.without("MongoDB", manner):
         assert_all_say_unavailable(
@@ -233,6 +252,9 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
                 page("GET", f"/files/{ready}/delete"),
                 page("POST", f"/files/{ready}/delete"),
                 fragment("POST", f"/files/{ready}/delete"),
+                page("GET", link),
+                page("POST", f"{link}/download"),
+                *(ask("POST", f"/files/{ready}/share", expires="day") for ask in (page, fragment)),
             ],
             "MongoDB",
         )
@@ -343,6 +365,8 @@ def test_without_a_database_the_landing_page_stands_with_and_without_a_session(w
     with visitor(without_a_database, session="a" * 32) as alice, visitor(without_a_database) as stranger:
         assert_all_work(alice, [(LANDING, 200), (page("HEAD", "/"), 200), (page("GET", "/nowhere"), 404)])
         assert_all_work(stranger, [(LANDING, 200), (LIST[0], 302), (SIGN, 401)])
+        link = page("GET", "/s/AAAAAAAAAAAAAAAAAAAAAA")
+        assert_all_work(alice, [(link, 200)])
 
 
 def test_an_sqlite_file_that_another_holds_is_read_but_not_written(house: House, stranger: httpx.Client) -> None:

@@ -35,6 +35,8 @@ WITHOUT_A_KEY = {
     "accounts/github/login/callback/": "brings them back; tests/test_sign_in_github.py",
     "files/": "lists one's own; tests/test_list.py",
     "files/uploads": "makes rows of what is posted, and asks no database",
+    "s/<str:token>": "is for whoever has the link; tests/test_share.py",
+    "s/<str:token>/download": "is for whoever has the link; tests/test_share.py",
     "api/openapi.json": "describes the API, the same for everybody",
     "api/uploads/sign": "makes a new key",
 }
@@ -71,7 +73,7 @@ class Probe:
 
 
 def fill(route: str, key: str) -> str:
-    for blank in ("<path:key>", "<str:key>", "<key>"):
+    for blank in ("<path:key>", "<str:key>", "<key>", "<str:token>"):
         route = route.replace(blank, key)
     assert "<" not in route, f"{route} has a part that this test cannot fill: teach it"
     return route

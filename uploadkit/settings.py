@@ -321,8 +321,8 @@ CONTENT_SECURITY_POLICY = {
         "object-src": [NONE],
         "font-src": [SELF],
         "connect-src": [SELF, R2_ENDPOINT_URL],
-        # Chromium holds the redirect to GitHub that answers the sign-in form against this one.
-        "form-action": [SELF, GITHUB_URL],
+        # Chromium holds what a form is redirected to against this one: GitHub by the sign-in, the bucket by a link's download.
+        "form-action": [SELF, GITHUB_URL, R2_ENDPOINT_URL],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -343,7 +343,7 @@ if TRUSTED_PROXY_COUNT:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "uploadkit.logs.WithoutLinks", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     "loggers": {

@@ -3,7 +3,7 @@ from typing import Any
 import pymongo
 from django.core.management.base import BaseCommand
 
-from files.documents import File, SpentKey
+from files.documents import File, Share, SpentKey
 
 A_DAY = 24 * 60 * 60  # seconds
 
@@ -15,5 +15,6 @@ class Command(BaseCommand):
         with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
             File.ensure_indexes()
             SpentKey.ensure_indexes()
+            Share.ensure_indexes()
             filled = File.fill_in()
         self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))
