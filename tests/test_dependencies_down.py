@@ -217,7 +217,9 @@ def shared(client: httpx.Client, **wanted: str) -> str:
     """The address of a link to a new file."""
     address = f"/files/{uploaded(client)}/share"
     assert client.post(address, data={"expires": "day", **wanted}).status_code == 302
-    return re.findall(r'value="http://[^/]+(/s/[^"]+)"', client.get(address).text)[0]
+    found = re.search(r'value="http://[^/]+(/s/[^"]+)"', client.get(address).text)
+    assert found
+    return found[1]
 
 
 @pytest.mark.parametrize("manner", MANNERS)

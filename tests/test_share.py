@@ -101,30 +101,28 @@ def test_a_token_has_128_random_bits_and_the_password_is_kept_as_a_hash_alone(fi
     assert PASSWORD not in str(kept)
 
 
-@pytest.mark.parametrize(
-    ("fields", "sentence"),
-    [
-        ({}, "Choose how long the link is good for."),
-        ({"expires": "year"}, "Choose one of the list."),
-        ({"expires": "day", "password": "short"}, "The password is too short: take 8 characters or more."),
-        ({"expires": "day", "password": "x" * 129}, "The password is too long: 128 characters are the most."),
-        ({"expires": "day", "password": "long enough\x00"}, "Null characters are not allowed."),
-        ({"expires": "day", "limit": "0"}, "Write a number from 1 to 1000, or nothing."),
-        ({"expires": "day", "limit": "1001"}, "Write a number from 1 to 1000, or nothing."),
-        ({"expires": "day", "limit": "many"}, "Write a number from 1 to 1000, or nothing."),
-        ({"expires": "day", "limit": "9" * 5000}, "Write a number from 1 to 1000, or nothing."),
-    ],
-)
-def test_what_cannot_be_is_said_beside_the_form_on_the_page_and_in_the_dialog(
-    as_alice: Client, file: File, fields: dict[str, str], sentence: str
-) -> None:
-    page = as_alice.post(f"/files/{file.key}/share", fields)
-    dialog = as_alice.post(f"/files/{file.key}/share", fields, headers=HTMX)
+FAULTS: list[tuple[dict[str, str], str]] = [
+    ({}, "Choose how long the link is good for."),
+    ({"expires": "year"}, "Choose one of the list."),
+    ({"expires": "day", "password": "short"}, "The password is too short: take 8 characters or more."),
+    ({"expires": "day", "password": "x" * 129}, "The password is too long: 128 characters are the most."),
+    ({"expires": "day", "password": "long enough\x00"}, "Null characters are not allowed."),
+    ({"expires": "day", "limit": "0"}, "Write a number from 1 to 1000, or nothing."),
+    ({"expires": "day", "limit": "1001"}, "Write a number from 1 to 1000, or nothing."),
+    ({"expires": "day", "limit": "many"}, "Write a number from 1 to 1000, or nothing."),
+    ({"expires": "day", "limit": "9" * 5000}, "Write a number from 1 to 1000, or nothing."),
+]
 
-    assert page.status_code == 400
-    assert dialog.status_code == 200, "HTMX swaps in nothing else"
-    for answer in (page, dialog):
-        assert re.search(rf'role="alert">{re.escape(sentence)}<', answer.content.decode())
+
+def test_what_cannot_be_is_said_beside_the_form_on_the_page_and_in_the_dialog(as_alice: Client, file: File) -> None:
+    for fields, sentence in FAULTS:
+        page = as_alice.post(f"/files/{file.key}/share", fields)
+        dialog = as_alice.post(f"/files/{file.key}/share", fields, headers=HTMX)
+
+        assert page.status_code == 400
+        assert dialog.status_code == 200, "HTMX swaps in nothing else"
+        for answer in (page, dialog):
+            assert re.search(rf'role="alert">{re.escape(sentence)}<', answer.content.decode()), fields
     assert not Share.objects
 
 
@@ -187,9 +185,8 @@ def test_a_visitor_without_an_account_sees_the_file_and_downloads_it(stranger: C
     assert file.key not in body, "where the bucket has it is nobody's business"
     answer = download(stranger, share)
     assert bytes_behind(answer) == b"%PDF-"
-    assert (
-        httpx.get(answer["Location"]).headers["Content-Disposition"].startswith("attachment; filename*=utf-8''Gr%C3%B6%C3%9Fe")
-    )
+    saved_as = httpx.get(answer["Location"]).headers["Content-Disposition"]
+    assert saved_as.startswith("attachment; filename*=utf-8''Gr%C3%B6%C3%9Fe")
     assert Share.objects.get(token=share.token).downloads == 1
 
 
@@ -366,7 +363,7 @@ def test_what_a_link_is_that_does_not_open_cannot_be_told_from_outside(
             end(share, how)
             tokens[f"{how} {password}"] = share.token
 
-    def told(token: str) -> list[object]:
+    def told(token: str) -> list[tuple[int, str, str, bytes]]:
         """All that a visitor can see, before and after a wrong password."""
         here = f"/s/{token}"
         answers = [
@@ -386,11 +383,11 @@ def test_what_a_link_is_that_does_not_open_cannot_be_told_from_outside(
     looks = {how: told(token) for how, token in tokens.items()}
 
     first = looks["with a password"]
-    assert b"This link needs a password, or it has ended" in first[0][3]  # type: ignore[index]
-    assert [status for status, *_ in first] == [200, 200, 302, 403, 403, 403, 200]  # type: ignore[misc]
+    assert b"This link needs a password, or it has ended" in first[0][3]
+    assert [status for status, *_ in first] == [200, 200, 302, 403, 403, 403, 200]
     assert {how for how, look in looks.items() if look != first} - {"no token at all"} == set()
     # Its address is quoted in the one redirect, as whoever asked wrote it.
-    assert [look for look in looks["no token at all"] if look[0] != 302] == [look for look in first if look[0] != 302]  # type: ignore[index]
+    assert [look for look in looks["no token at all"] if look[0] != 302] == [look for look in first if look[0] != 302]
 
 
 def test_a_wrong_password_takes_as_long_for_a_link_that_never_was(
@@ -401,9 +398,9 @@ def test_a_wrong_password_takes_as_long_for_a_link_that_never_was(
     expire(opened)
 
     def cost(token: str) -> float:
-        """The least of three, in seconds of this thread alone: a busy machine adds to none of them."""
+        """The least of two, in seconds of this thread alone: a busy machine adds to none of them."""
         costs = []
-        for _ in range(3):
+        for _ in range(2):
             began = time.thread_time()
             assert stranger.post(f"/s/{token}", {"password": "wrong password"}).status_code == 403
             costs.append(time.thread_time() - began)
@@ -435,9 +432,13 @@ def test_an_address_tries_ten_passwords_a_minute_whatever_the_links(stranger: Cl
 
 @pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.usefixtures("fast_hasher")
-def test_a_link_takes_sixty_passwords_an_hour_wherever_they_come_from(stranger: Client, file: File, exists: bool) -> None:
+def test_a_link_takes_sixty_passwords_an_hour_wherever_they_come_from(
+    stranger: Client, file: File, monkeypatch: pytest.MonkeyPatch, exists: bool
+) -> None:
+    assert limits.PASSWORDS_OF_LINK == "60/h"
+    monkeypatch.setattr(limits, "PASSWORDS_OF_LINK", "3/h")
     token = made(file, password=PASSWORD).token if exists else NEVER_MADE
-    for number in range(60):
+    for number in range(3):
         answer = stranger.post(f"/s/{token}", {"password": "?"}, REMOTE_ADDR=f"192.0.2.{number}")
         assert answer.status_code == 403
 
