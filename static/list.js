@@ -91,7 +91,6 @@ selection.querySelector("[data-do=download]").addEventListener("click", async ()
     await new Promise((resolve) => { setTimeout(resolve, DOWNLOADS_APART); });
   }
 });
-for (const hidden of [selectAll, selection.querySelector("[data-do=download]")]) hidden.hidden = false;
 
 // --- deletion: the rows go at once and come back if it fails, or is undone
 

@@ -153,9 +153,10 @@ def test_a_file_is_uploaded_looked_at_renamed_shared_downloaded_deleted_and_brou
 
 # Layout shifts that nobody's click or key brought about, as browsers count them (https://web.dev/articles/cls).
 SHIFTS = """() => {
-    window.shifts = 0;
+    window.shifts = [];
+    const where = ({ node, previousRect, currentRect }) => `${node?.className}: ${previousRect.y} to ${currentRect.y}`;
     new PerformanceObserver((list) => {
-        for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+        for (const it of list.getEntries()) if (!it.hadRecentInput) window.shifts.push(it.sources.map(where));
     }).observe({ type: "layout-shift", buffered: true });
 }"""
 
@@ -165,11 +166,17 @@ def test_nothing_jumps_while_rows_come_and_go(visit: Visit, alice: User, width: 
     ready(alice, 120)
     page = visit(alice, viewport={"width": width, "height": 800})
     page.evaluate(SHIFTS)
-    confirming = Held(page, "**/files/confirm", "POST")
+    page.wait_for_timeout(600)  # what comes within half a second of a click or a key counts as its
+    assert page.evaluate("() => window.shifts") == [], "while the page loads"
+    signing, confirming = Held(page, "**/api/uploads/sign", "POST"), Held(page, "**/files/confirm", "POST")
 
+    # The rows of what somebody just chose push the list down; from then on nothing moves.
     choose(page, a_file("one.txt"), a_file("two.txt"))
+    signing.wait_for(2)
+    page.wait_for_timeout(600)
+    page.evaluate("() => { window.shifts = []; }")
+    signing.let_go()
     confirming.wait_for(2)
-    page.wait_for_timeout(600)  # what comes within half a second of a click counts as its
     confirming.let_go()
     for name in ("one.txt", "two.txt"):
         expect(finished(page, name)).to_be_visible()
@@ -177,5 +184,5 @@ def test_nothing_jumps_while_rows_come_and_go(visit: Visit, alice: User, width: 
     expect(files(page)).to_have_count(102)
     page.wait_for_timeout(600)
 
-    assert page.evaluate("() => window.shifts") == 0
+    assert page.evaluate("() => window.shifts") == []
     expect(row(page, "one.txt")).to_have_count(1)
