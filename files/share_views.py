@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 from django.views.decorators.vary import vary_on_headers
 
-from . import limits, shares, uploads
+from . import limits, previews, shares, uploads
 from .documents import File, Share, Status
 from .forms import SHARE_LIVES, ShareForm, SharePasswordForm
 from .views import signed_in
@@ -107,7 +107,9 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     """The file behind a link. A link with a password and one that is no more ask for a password alike."""
     link = shares.find(token)
     if link and is_open(request, link.share):
-        return render(request, "files/shared.html", {"link": link.share, "file": link.file})
+        # A preview is a download that nobody counts, so a link that counts them has none.
+        preview = None if link.share.limit else previews.of(link.file)
+        return render(request, "files/shared.html", {"link": link.share, "file": link.file, "preview": preview})
     if request.method != "POST":
         return render(request, "files/shared_locked.html")
     limits.spend_password(request, token)
