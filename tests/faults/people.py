@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -115,7 +116,9 @@ class Person:
     arrived: int = 0
 
     def upload(self, body: bytes, mood: float, stopping: threading.Event) -> None:
-        """Sign, send and confirm; some give up on the way, or look again, or delete what they just sent, or undo that."""
+        """Sign, send and confirm; some give up on the way, look again, rename and share, or delete what they just sent, or
+        undo that.
+        """
         wish = {"filename": "päper.bin", "contentType": "application/octet-stream", "size": len(body)}
         signed = self.ask("/api/uploads/sign", json=wish)
         if signed is None or signed.status_code != HTTPStatus.OK:
@@ -129,6 +132,8 @@ class Person:
                 self.cancel(key)
             else:
                 self.confirm(key, hashlib.sha256(body).hexdigest(), stopping)
+        if 0.7 < mood < 0.8 and key in self.traffic.acknowledged:
+            self.rename_and_share(key)
         if mood > 0.8 and key in self.traffic.acknowledged:
             self.look_again(key)
         if mood > 0.9 and key in self.traffic.acknowledged:
@@ -164,6 +169,16 @@ class Person:
         """What was acknowledged once is acknowledged again, and there to download."""
         self.expect(self.ask("/api/uploads/confirm", json={"key": key}), HTTPStatus.OK, f"{key} was confirmed")
         self.expect(self.ask(f"/files/{key}/download", "GET"), HTTPStatus.FOUND, f"{key} was confirmed")
+
+    def rename_and_share(self, key: str) -> None:
+        """A link that somebody got leads to the file, by whatever name it goes."""
+        htmx = {"HX-Request": "true"}
+        renamed = self.ask(f"/files/{key}/rename", data={"name": "plän.bin"}, headers=htmx)
+        self.expect(renamed, HTTPStatus.OK, f"{key} was confirmed")
+        shared = self.ask(f"/files/{key}/share", data={"expires": "day"}, headers=htmx)
+        self.expect(shared, HTTPStatus.OK, f"{key} was confirmed")
+        if shared is not None and (link := re.search(r"/s/[\w-]{22}", shared.text)):
+            self.expect(self.ask(f"{link[0]}/download"), HTTPStatus.FOUND, f"{key} was shared")
 
     def cancel(self, key: str) -> None:
         answer = self.ask("/api/uploads/cancel", json={"key": key})
