@@ -200,7 +200,7 @@ def test_a_translation_has_the_placeholders_and_tags_of_its_sentence() -> None:
 
 
 def test_what_is_compiled_is_what_is_written() -> None:
-    written = {}
+    written: dict[tuple[str, int | None], str] = {}
     for entry in sentences():
         plural = len(entry.sources) > 1
         written |= {(entry.id[1], number if plural else None): text for number, text in enumerate(entry.translations)}
