@@ -32,6 +32,17 @@ DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], 
     ((OperationalError, InterfaceError), gettext_noop("The database")),
 ]
 
+HEADINGS = {
+    HTTPStatus.BAD_REQUEST: gettext_noop("Bad Request"),
+    HTTPStatus.FORBIDDEN: gettext_noop("Forbidden"),
+    HTTPStatus.NOT_FOUND: gettext_noop("Not Found"),
+    HTTPStatus.CONFLICT: gettext_noop("Conflict"),
+    HTTPStatus.UNPROCESSABLE_ENTITY: gettext_noop("Unprocessable Entity"),
+    HTTPStatus.TOO_MANY_REQUESTS: gettext_noop("Too Many Requests"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: gettext_noop("Internal Server Error"),
+    HTTPStatus.SERVICE_UNAVAILABLE: gettext_noop("Service Unavailable"),
+}
+
 
 class SignedOut(Refusal):
     code = "signed_out"
@@ -85,10 +96,16 @@ def answer(
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.
-        response = render(None, "error.html", {"status": HTTPStatus(status), "sentence": sentence}, status=status)
+        response = render(None, "error.html", {"heading": heading(status), "sentence": sentence}, status=status)
     for name, value in {"Cache-Control": "no-store", **(headers or {})}.items():
         response.headers[name] = value
     return response
+
+
+def heading(status: int) -> str:
+    """What a page that refuses has above its sentence."""
+    known = HTTPStatus(status)
+    return _(HEADINGS.get(known, known.phrase))
 
 
 # --- what Django itself refuses (uploadkit/urls.py and settings.py name these) ---------------------------------------

@@ -111,7 +111,7 @@ def inactive(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "error.html",
-        {"status": _("Closed"), "sentence": _("This account was closed. Ask whoever runs this site.")},
+        {"heading": _("Closed"), "sentence": _("This account was closed. Ask whoever runs this site.")},
         status=403,
     )
 

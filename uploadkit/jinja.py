@@ -36,7 +36,9 @@ def _size(count: int, language: str | None) -> str:
 
 
 def spelled_out(moment: datetime) -> str:
-    return f"{date_format(moment, 'j F Y, H:i')} UTC"
+    # Translators: how a moment is written, in the letters of Django's template filter "date"
+    moment_format = gettext("j F Y, H:i")
+    return f"{date_format(moment, moment_format)} UTC"
 
 
 def ago(moment: datetime, now: datetime) -> str:
