@@ -92,7 +92,7 @@ def answer(
             body["fields"] = fields
         response: HttpResponse = JsonResponse(body, status=status)
     elif request.headers.get("HX-Request"):
-        # static/upload.js puts the sentence where the person looks.
+        # static/files.js puts the sentence where the person looks.
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.

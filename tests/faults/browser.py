@@ -1,4 +1,4 @@
-"""Somebody at the page itself: static/upload.js in a real Chromium, and a finger on "Try again"."""
+"""Somebody at the page itself: static/files.js in a real Chromium, and a finger on "Try again"."""
 
 from __future__ import annotations
 
