@@ -60,3 +60,6 @@ def test_the_list_an_upload_and_the_links_of_a_file_fit_a_small_screen_in_german
     expect_to_fit(page)
     held.let_go()
     expect(page.locator("#files > .file:not([hidden])")).to_have_count(7)
+    tops = row(page, LONG).locator(".actions > a").evaluate_all("(all) => all.map((it) => it.offsetTop)")
+    assert len(tops) == 4
+    assert len(set(tops)) == 1, "what can be done with a file takes more than a line"
