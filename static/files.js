@@ -694,10 +694,12 @@ function address() {
 }
 
 const here = () => location.pathname + location.search;
+const arrived = new Set(); // keys of what was uploaded since the list was last asked for, whose answer may not know them
 let shown = here(); // whose answer the list has: where it failed, what is asked for is not what is shown
 
 // Uploads that are under way stay where they are.
 function show(where) {
+  arrived.clear();
   htmx.ajax("GET", where, { source: filter, target: files, swap: "beforeend settle:0ms" }).catch(() => {});
 }
 
@@ -725,9 +727,15 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.requestConfig.elt !== filter || detail.isError) return;
   if (detail.pathInfo.requestPath !== here()) return void (detail.shouldSwap = false);
   shown = here();
-  for (const row of files.querySelectorAll(":scope > :is(.file, .more, .empty)")) row.remove();
+  for (const row of files.querySelectorAll(":scope > :is(.file, .more, .empty)")) {
+    if (!arrived.has(row.querySelector("[name=key]")?.value)) row.remove();
+  }
 });
-document.addEventListener("htmx:afterSwap", () => { once(); selected(); });
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.requestConfig.path.endsWith("/confirm")) arrived.add(detail.requestConfig.formData.get("key"));
+  once();
+  selected();
+});
 
 // What was uploaded since is on top, and comes again in its place.
 function once() {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Download, Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, Route, expect
 
 from files import names as file_names
 from files import storage, uploads
@@ -216,6 +216,25 @@ def test_a_search_leaves_uploads_under_way_alone(page: Page) -> None:
 
 
 # --- deletion -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_confirmed_while_a_search_is_answered_stays_on_the_list_once(page: Page, alice: User) -> None:
+    ready(alice, 2)
+    page.reload()
+    searches, answers = [], []
+
+    def answer_later(route: Route) -> None:
+        searches.append(route)
+        answers.append(route.fetch())
+
+    page.route("**/files/?q=*", answer_later)
+    page.get_by_role("searchbox").fill("file")
+    until(page, lambda: len(answers) == 1)
+    choose(page, a_file("report.txt"))
+    expect(finished(page, "report.txt")).to_be_visible()
+
+    searches[0].fulfill(response=answers[0])
+    expect(files(page).locator(".name")).to_have_text(["report.txt", "file 001.txt", "file 000.txt"])
 
 
 def test_a_search_that_failed_is_asked_again_by_enter(visit: Visit, alice: User, watch: Watch) -> None:
