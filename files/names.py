@@ -12,6 +12,8 @@ from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 MAX_LENGTH = 256  # characters
+# Of a name as it came. NFC takes the square of what a run of accents has: an hour for those of a form of 2.5 MB.
+RAW_LENGTH = 16 * MAX_LENGTH
 SORTED_BY = 128  # characters; names that are the same up to there keep some order
 WORDS, WORD_LENGTH = 32, 32
 KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
@@ -30,15 +32,21 @@ def clean_filename(raw: str) -> str:
     who sent it, where nothing is left or too much.
     """
     last = re.split(r"[/\\]", raw)[-1]
+    if len(last) > RAW_LENGTH:
+        raise _too_long(last)
     seen = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in _UNSEEN)
     # NFC comes last: what was dropped may have stood between a letter and its accent.
     name = unicodedata.normalize("NFC", seen).strip()
     if name in (".", "..") or all(unicodedata.category(char) in ("Cf", "Zs") for char in name):
         raise ValueError(_("The file needs a name."))
     if len(name) > MAX_LENGTH:
-        sentence = _("The name is %(length)d characters long; %(most)d is the most. Shorten it and try again.")
-        raise ValueError(sentence % {"length": len(name), "most": MAX_LENGTH})
+        raise _too_long(name)
     return name
+
+
+def _too_long(name: str) -> ValueError:
+    sentence = _("The name is %(length)d characters long; %(most)d is the most. Shorten it and try again.")
+    return ValueError(sentence % {"length": len(name), "most": MAX_LENGTH})
 
 
 # Control characters, lone surrogates, line and paragraph separators, unassigned code points.

@@ -15,6 +15,7 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
@@ -22,10 +23,11 @@ from django.views.decorators.vary import vary_on_headers
 from . import names, previews, uploads, usage
 from .documents import Cursor, File, Order, Row, Status, Wanted
 from .errors import SignedOut
-from .forms import ORDERS, KeyForm, ListForm, NameForm, checked
+from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
 from .kinds import LABELS, Kind
 
 PAGE_SIZE = 50
+SELECTED_AT_MOST = 5_000  # files to delete at once; settings.DATA_UPLOAD_MAX_NUMBER_FIELDS lets all of them be brought back
 
 
 def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -176,6 +178,9 @@ def delete_several(request: HttpRequest, owner_id: str) -> HttpResponse:
 
 def trash(request: HttpRequest, owner_id: str, keys: list[str]) -> HttpResponse:
     """Delete, and offer to undo it: by a message for HTMX, on a page for a browser without JavaScript."""
+    if len(keys) > SELECTED_AT_MOST:
+        sentence = _("These are more than %(count)d files. Select fewer, and delete them in several steps.")
+        raise Invalid(sentence % {"count": SELECTED_AT_MOST})
     gone = uploads.trash(owner_id, keys)
     if not gone:
         raise uploads.NotFound

@@ -693,16 +693,20 @@ function address() {
   return `${location.pathname}${asked.size ? "?" : ""}${asked}`;
 }
 
+const here = () => location.pathname + location.search;
+const arrived = new Set(); // keys of what was uploaded since the list was last asked for, whose answer may not know them
+let shown = here(); // whose answer the list has: where it failed, what is asked for is not what is shown
+
 // Uploads that are under way stay where they are.
 function show(where) {
-  return htmx.ajax("GET", where, { source: filter, target: files, swap: "beforeend settle:0ms" });
+  arrived.clear();
+  htmx.ajax("GET", where, { source: filter, target: files, swap: "beforeend settle:0ms" }).catch(() => {});
 }
 
 function search() {
   const where = address();
-  if (where === location.pathname + location.search) return;
-  history.pushState(null, "", where);
-  show(where);
+  if (where !== here()) history.pushState(null, "", where);
+  if (where !== shown) show(where);
 }
 
 let typed;
@@ -715,16 +719,32 @@ filter.addEventListener("submit", (event) => { event.preventDefault(); clearTime
 window.addEventListener("popstate", () => {
   const asked = new URLSearchParams(location.search);
   for (const field of filter.querySelectorAll("[name]")) field.value = asked.get(field.name) ?? (field.name === "sort" ? "newest" : "");
-  show(location.pathname + location.search);
+  if (here() !== shown) show(here()); // it comes for a mere #main too
 });
 
 // Of two searches the later counts, whichever is answered first.
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.requestConfig.elt !== filter || detail.isError) return;
-  if (detail.pathInfo.requestPath !== location.pathname + location.search) detail.shouldSwap = false;
-  else for (const row of files.querySelectorAll(":scope > :is(.file, .more, .empty)")) row.remove();
+  if (detail.pathInfo.requestPath !== here()) return void (detail.shouldSwap = false);
+  shown = here();
+  for (const row of files.querySelectorAll(":scope > :is(.file, .more, .empty)")) {
+    if (!arrived.has(row.querySelector("[name=key]")?.value)) row.remove();
+  }
 });
-document.addEventListener("htmx:afterSwap", selected);
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  if (detail.requestConfig.path.endsWith("/confirm")) arrived.add(detail.requestConfig.formData.get("key"));
+  once();
+  selected();
+});
+
+// What was uploaded since is on top, and comes again in its place.
+function once() {
+  const keys = new Set();
+  for (const box of files.querySelectorAll(".file > [name=key]")) {
+    if (keys.has(box.value)) box.closest(".file").remove();
+    keys.add(box.value);
+  }
+}
 
 // --- selection
 
@@ -770,7 +790,8 @@ selection.querySelector("[data-do=download]").addEventListener("click", async ()
 
 // --- deletion: the rows go at once and come back if it fails, or is undone
 
-let trashed = [];
+let trashed = []; // rows of the last deletion
+let answered = false; // it, by the site
 
 async function trash(rows) {
   forget();
@@ -780,36 +801,50 @@ async function trash(rows) {
   const behind = (box) => rows[0].compareDocumentPosition(box) & Node.DOCUMENT_POSITION_FOLLOWING;
   (rest.find(behind) ?? rest.at(-1) ?? document.querySelector("#chooser")).focus();
   selected();
-  const key = rows.map((row) => row.querySelector("[name=key]").value);
+  const key = rows.map(keyOf);
   await htmx.ajax("POST", selection.action, { source: toast, target: toast, swap: "innerHTML", values: { key } }).catch(() => {});
 }
 
 let over;
 function forget() {
   clearTimeout(over);
-  for (const row of trashed) row.remove();
-  trashed = [];
+  if (answered) for (const row of trashed) row.remove();
+  [trashed, answered] = [[], false];
   toast.replaceChildren();
 }
 
-function bringBack() {
-  for (const row of trashed) {
+const keyOf = (row) => row.querySelector("[name=key]").value;
+const keysOf = ({ requestConfig }) => new Set(requestConfig.formData.getAll("key"));
+const rowsOf = (keys) => [...files.querySelectorAll(".file:has(> [name=key])")].filter((row) => keys.has(keyOf(row)));
+
+function bringBack(keys) {
+  const back = rowsOf(keys);
+  for (const row of back) {
     row.hidden = false;
     row.querySelector("[name=key]").checked = false;
   }
-  trashed[0]?.querySelector("a").focus();
-  trashed = [];
+  trashed = trashed.filter((row) => row.hidden);
+  if (back.length < keys.size) show(here()); // a search took them from the page, or the next deletion did
+  (back[0]?.querySelector("a") ?? filter.elements.q).focus();
   selected();
 }
 
+// "Undo" is for the last deletion, also while an earlier one is answered.
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  if (detail.requestConfig.elt !== toast || detail.isError) return;
+  const keys = keysOf(detail);
+  detail.shouldSwap = trashed.some((row) => keys.has(keyOf(row)));
+  if (!detail.shouldSwap) for (const row of rowsOf(keys)) row.remove();
+});
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target !== toast) return;
-  if (detail.requestConfig.path.endsWith("/restore")) bringBack();
+  answered = true;
+  if (detail.requestConfig.path.endsWith("/restore")) bringBack(keysOf(detail));
   clearTimeout(over);
   over = setTimeout(forget, UNDO_FOR);
 });
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
-  document.addEventListener(name, ({ detail }) => { if (detail.elt === toast) bringBack(); });
+  document.addEventListener(name, ({ detail }) => { if (detail.elt === toast) bringBack(keysOf(detail)); });
 }
 files.addEventListener("click", (event) => {
   const link = event.target.closest("[data-do=trash]");

@@ -16,8 +16,8 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from files import storage, uploads
-from files.documents import File, SpentKey, Status
+from files import names, storage, uploads
+from files.documents import File, SpentKey, Status, named
 from files.tasks import cleanup_pending, empty_trash
 
 from .conftest import ROOT, Cast
@@ -337,9 +337,33 @@ def test_no_key_of_ones_own_is_404(as_alice: Client, path: str, keys: list[str])
     assert (answer.status_code, answer.text[:27]) == (404, "There is no such file among")
 
 
-@pytest.mark.parametrize("path", [SEVERAL, UNDO])
-def test_more_keys_than_a_form_may_have_are_400(as_alice: Client, path: str) -> None:
-    assert as_alice.post(path, {"key": ["u/1/x"] * 1_001}).status_code == 400
+def test_as_many_as_go_at_once_come_back_by_the_form_that_has_a_token_as_well(as_alice: Client, alice: User) -> None:
+    keys = [names.new_key(str(alice.pk), "report.pdf") for _ in range(5_000)]
+    fields = {
+        "owner_id": str(alice.pk),
+        "content_type": "application/pdf",
+        "size": 5,
+        "kind": "document",
+        **named("report.pdf"),
+    }
+    ready = {"status": "ready", "created_at": uploads.now(), "ready_at": uploads.now()}
+    File._get_collection().insert_many({"_id": key, **fields, **ready} for key in keys)
+
+    assert as_alice.post(SEVERAL, {"key": keys}, headers=HTMX).status_code == 200
+    assert File.objects.trashed().count() == 5_000
+    assert as_alice.post(UNDO, {"key": keys, "csrfmiddlewaretoken": "x" * 64}, headers=HTMX).status_code == 200
+    assert File.objects.ready().count() == 5_000
+
+
+@pytest.mark.parametrize(
+    ("path", "count", "sentence"),
+    [(SEVERAL, 5_001, "These are more than 5000 files."), (UNDO, 6_000, "The request is malformed or too large.")],
+)
+def test_more_than_go_at_once_are_400(as_alice: Client, path: str, count: int, sentence: str) -> None:
+    answer = as_alice.post(path, {"key": ["u/1/x"] * count}, headers=HTMX)
+
+    assert answer.status_code == 400
+    assert sentence in answer.text
 
 
 # --- who may not ----------------------------------------------------------------------------------------------------

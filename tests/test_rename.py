@@ -135,6 +135,8 @@ BAD = {
     "dots": ({"name": ".."}, "The file needs a name."),
     "what cannot be seen": ({"name": "\u202e\u200b"}, "The file needs a name."),
     "too long": ({"name": "x" * 257}, "The name is 257 characters long; 256 is the most. Shorten it and try again."),
+    # Put in order, these would take minutes, and nobody else of that process would be served.
+    "a heap of accents": ({"name": "e" + "\u0301\u0316" * 250_000}, "The name is 500001 characters long; 256 is the most."),
     "a NUL": ({"name": "a\x00b"}, "Null characters are not allowed."),
 }
 

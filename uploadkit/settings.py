@@ -206,6 +206,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     },
 }
 DATABASE_ROUTERS = ["files.models.MongoRouter"]
+# The keys of all that files.views lets somebody delete at once, and beside them the token of the form that undoes it.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_010
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- counting and queueing: Redis -----------------------------------------------------------------------------------

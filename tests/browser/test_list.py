@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Download, Locator, Page, expect
+from playwright.sync_api import Download, Locator, Page, Route, expect
 
 from files import names as file_names
 from files import storage, uploads
@@ -218,6 +218,53 @@ def test_a_search_leaves_uploads_under_way_alone(page: Page) -> None:
 # --- deletion -----------------------------------------------------------------------------------------------------------
 
 
+def test_what_is_confirmed_while_a_search_is_answered_stays_on_the_list_once(page: Page, alice: User) -> None:
+    ready(alice, 2)
+    page.reload()
+    searches, answers = [], []
+
+    def answer_later(route: Route) -> None:
+        searches.append(route)
+        answers.append(route.fetch())
+
+    page.route("**/files/?q=*", answer_later)
+    page.get_by_role("searchbox").fill("file")
+    until(page, lambda: len(answers) == 1)
+    choose(page, a_file("report.txt"))
+    expect(finished(page, "report.txt")).to_be_visible()
+
+    searches[0].fulfill(response=answers[0])
+    expect(files(page).locator(".name")).to_have_text(["report.txt", "file 001.txt", "file 000.txt"])
+
+
+def test_a_search_that_failed_is_asked_again_by_enter(visit: Visit, alice: User, watch: Watch) -> None:
+    watch.foresee("503")
+    ready(alice, 3)
+    page = visit(alice)
+    refuse(page, "**/files/?q=001", 503, "MongoDB does not answer.")
+    search = page.get_by_role("searchbox")
+    search.fill("001")
+    expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
+
+    search.press("Enter")
+    expect(files(page)).to_have_count(1)
+    search.clear()
+    expect(files(page)).to_have_count(3)
+    page.go_back()
+    expect(files(page)).to_have_count(1)
+
+
+def test_what_was_uploaded_on_top_is_listed_once_when_its_own_place_comes(page: Page, alice: User) -> None:
+    ready(alice, 60)
+    page.goto("/files/?sort=name")
+    choose(page, a_file("zebra.txt"))
+    expect(finished(page, "zebra.txt")).to_be_visible()
+
+    show_more(page)
+    expect(finished(page, "file 059.txt")).to_be_visible()
+    assert names(page).count("zebra.txt") == 1
+
+
 def test_a_deletion_can_be_undone_for_ten_seconds(visit: Visit, alice: User) -> None:
     ready(alice, 3)
     page = visit(alice)
@@ -278,6 +325,43 @@ def test_a_deletion_that_fails_brings_the_row_back_and_says_why(visit: Visit, al
     expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
     expect(page.get_by_role("alert")).to_be_in_viewport()
     expect(files(page)).to_have_count(50)
+
+
+def test_deletions_that_follow_each_other_faster_than_their_answers_are_all_sent(
+    visit: Visit, alice: User, watch: Watch
+) -> None:
+    """One that fails brings its own row back, and "Undo" is for the last."""
+    watch.foresee("503")
+    ready(alice, 5)
+    page = visit(alice)
+    refuse(page, "**/files/delete", 503, "MongoDB does not answer.")
+    held = Held(page, "**/files/delete", "POST")
+
+    for number in range(4):
+        delete(page, f"file 00{number}.txt")
+    held.wait_for()
+    held.waiting.pop().fallback()
+    held.let_go()
+
+    expect(undo(page)).to_be_visible()
+    assert {file.name for file in File.objects.ready()} == {"file 000.txt", "file 004.txt"}
+    expect(files(page).locator(".name")).to_have_text(["file 004.txt", "file 000.txt"])
+    undo(page).click()
+    expect(files(page)).to_have_count(3)
+    assert {file.name for file in File.objects.ready()} == {"file 000.txt", "file 003.txt", "file 004.txt"}
+
+
+def test_undo_after_a_search_shows_the_file_as_well(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice)
+    delete(page, "file 001.txt")
+    expect(undo(page)).to_be_visible()
+    with page.expect_response("**/files/?q=file"):
+        page.get_by_role("searchbox").fill("file")
+
+    undo(page).click()
+    expect(finished(page, "file 001.txt")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_be_focused()
 
 
 # --- several at once ----------------------------------------------------------------------------------------------------

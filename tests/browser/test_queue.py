@@ -183,7 +183,10 @@ def leave(page: Page) -> None:
     page.evaluate("() => { setTimeout(() => { location.href = '/'; }); }")
 
 
-def test_leaving_while_bytes_move_asks_first_and_only_then(page: Page) -> None:
+def test_leaving_while_bytes_move_asks_first_and_only_then(page: Page, alice: User, cast: Any, watch: Watch) -> None:
+    """A download does not leave."""
+    cast.upload(alice, filename="earlier.pdf")
+    page.reload()
     asked: list[str] = []
 
     def stay(dialog: Dialog) -> None:
@@ -196,6 +199,9 @@ def test_leaving_while_bytes_move_asks_first_and_only_then(page: Page) -> None:
     choose(page, a_file())
     puts.wait_for()
 
+    page.get_by_role("link", name="Download earlier.pdf").click()
+    until(page, lambda: watch.sent("GET", "response-content-disposition"))
+    assert asked == []
     leave(page)
     until(page, lambda: asked)
     assert asked == ["beforeunload"]
