@@ -489,8 +489,8 @@ const queue = new (class Queue {
     const quarter = Math.floor(percent / 25);
     if (total > AT_ONCE && quarter > this.quarter && quarter < 4) announce(says("title", numbers));
     this.quarter = quarter;
-    const moves = [...running].some(({ state }) => state !== "confirming") || (waiting.length && !this.paused);
-    window[moves ? "addEventListener" : "removeEventListener"]("beforeunload", stay);
+    this.moves = [...running].some(({ state }) => state !== "confirming") || (waiting.length && !this.paused);
+    window[this.moves ? "addEventListener" : "removeEventListener"]("beforeunload", stay);
   }
 
   words(bytes) {
@@ -667,6 +667,12 @@ function answerOf(xhr) {
 // --- leaving -------------------------------------------------------------------------------------------------------------
 
 const stay = (event) => event.preventDefault();
+
+// The browser asks before it knows that a download stays here; and one that ends at the sign-in would take the files with it.
+document.addEventListener("click", ({ target }) => {
+  const link = target.closest("a[href$='/download']");
+  if (link) link.target = queue.moves ? "_blank" : "";
+});
 
 // What the bucket has is not lost with this page: the browser sends these after it is gone.
 window.addEventListener("pagehide", () => {
