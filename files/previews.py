@@ -210,14 +210,14 @@ BY_NAME: dict[str, Shown] = {
 LIVES = {Element.IMAGE: LOADED_AT_ONCE, Element.TEXT: LOADED_AT_ONCE}
 
 
-def of(file: File) -> Preview:
-    """How to look at the file, through a URL of the bucket that shows it from now on, and only as what it is shown as."""
+def of(file: File, at_most: int = LOADED_IN_PARTS) -> Preview:
+    """How to look at the file, through a URL of the bucket that shows it only as what it is shown as, for `at_most` seconds."""
     element, content_type = shown(file.content_type, file.name)
     if element is Element.TEXT and file.size > TEXT_LIMIT:
         element = Element.TOO_LONG
     if element in (Element.NOTHING, Element.TOO_LONG):
         return Preview(element, "", file.name)
-    lives = LIVES.get(element, LOADED_IN_PARTS)
+    lives = min(LIVES.get(element, LOADED_IN_PARTS), at_most)
     return Preview(element, storage.sign_view(file.key, filename=file.name, content_type=content_type, lives=lives), file.name)
 
 

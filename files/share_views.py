@@ -108,7 +108,8 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     link = shares.find(token)
     if link and is_open(request, link.share):
         # A preview is a download that nobody counts, so a link that counts them has none.
-        preview = None if link.share.limit else previews.of(link.file)
+        left = max(1, int((link.share.expires_at - uploads.now()).total_seconds()))  # a preview ends with its link
+        preview = None if link.share.limit else previews.of(link.file, at_most=left)
         return render(request, "files/shared.html", {"link": link.share, "file": link.file, "preview": preview})
     if request.method != "POST":
         return render(request, "files/shared_locked.html")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from django.core.cache import caches
 from django.utils.functional import Promise
 
-from .documents import File, Used
+from .documents import Error, File, Used
 from .kinds import LABELS, Kind
+
+logger = logging.getLogger(__name__)
 
 COUNTED_ANEW = 1_000  # files up to which they are counted for every page
 
@@ -31,10 +34,17 @@ class Usage:
     parts: list[Part]
 
 
-def of(owner_id: str) -> Usage:
-    """Counting a million files takes a second, so for every thousand of them the figures may be a second old."""
+def of(owner_id: str) -> Usage | None:
+    """Counting a million files takes a second, so for every thousand of them the figures may be a second old.
+
+    None where they could not be counted in time: nobody's list waits for that.
+    """
     known: dict[Kind, Used] | None = caches["local"].get(f"usage/{owner_id}")
-    found = File.usage(owner_id) if known is None else known
+    try:
+        found = File.usage(owner_id) if known is None else known
+    except Error as error:
+        logger.warning("the files of %s were not counted: %s", owner_id, error)
+        return None
     files = sum(used.files for used in found.values())
     if known is None and files >= COUNTED_ANEW:
         caches["local"].set(f"usage/{owner_id}", found, timeout=files // COUNTED_ANEW)

@@ -344,7 +344,7 @@ const queue = new (class Queue {
       this.quarter = 0;
     }
     for (const upload of uploads) this.bytes += upload.file.size;
-    this.waiting.push(...uploads);
+    this.waiting = this.waiting.concat(uploads); // a spread of a hundred thousand overflows the stack
     this.pump();
   }
 
@@ -786,6 +786,9 @@ selection.addEventListener("submit", (event) => {
   trash(chosen().map((box) => box.closest(".file")));
 });
 selection.querySelector("[data-do=download]").addEventListener("click", async () => {
+  // Or a session that ended would save the page to sign in, once for every file.
+  const there = await fetch(`${location.pathname}${chosen()[0].value}/row`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  if (!there?.ok) return notify(there ? await there.text() : says("unreachable"), there?.status === 401);
   for (const box of chosen()) {
     const link = document.createElement("a");
     [link.href, link.download] = [`${location.pathname}${box.value}/download`, ""];

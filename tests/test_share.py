@@ -555,3 +555,13 @@ def test_no_link_is_in_the_log_whatever_is_refused(stranger: Client, file: File,
     assert "Method Not Allowed (GET): /s/…" in lines.getvalue()
     assert "Too Many Requests: /s/…" in lines.getvalue()
     assert share.token not in lines.getvalue()
+
+
+def test_a_preview_ends_with_its_link(alice: User, stranger: Client, cast: type[Cast]) -> None:
+    file = cast.upload(alice, filename="talk.pdf")  # which would be looked at for an hour
+    ends_soon = shares.create(str(alice.pk), file.key, lives=timedelta(minutes=5))
+
+    page = stranger.get(f"/s/{ends_soon.token}").content.decode()
+
+    (lives,) = set(re.findall(r"X-Amz-Expires=(\d+)", page))
+    assert 290 <= int(lives) <= 300

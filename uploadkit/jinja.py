@@ -36,6 +36,11 @@ def _size(count: int, language: str | None) -> str:
 
 
 def spelled_out(moment: datetime) -> str:
+    return _spelled_out(moment.replace(second=0, microsecond=0), get_language())
+
+
+@lru_cache(maxsize=10_000)
+def _spelled_out(moment: datetime, language: str | None) -> str:
     # Translators: how a moment is written, in the letters of Django's template filter "date"
     moment_format = gettext("j F Y, H:i")
     return f"{date_format(moment, moment_format)} UTC"

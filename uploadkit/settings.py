@@ -129,6 +129,9 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
+# No file is ever posted here; what somebody posts all the same is not written to the disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # another is a folder in locale/ and a line here
 LOCALE_PATHS = [BASE_DIR / "locale"]

@@ -413,6 +413,21 @@ def test_several_are_downloaded(page: Page, tmp_path: Path) -> None:
     assert saved == {file["name"]: file["buffer"] for file in sent}
 
 
+def test_several_after_the_session_ended_are_no_pages_to_sign_in(visit: Visit, alice: User, watch: Watch) -> None:
+    watch.foresee("401")
+    ready(alice, 2)
+    page = visit(alice)
+    saved: list[str] = []
+    page.on("download", lambda it: saved.append(it.suggested_filename))
+    end_sessions()
+
+    page.get_by_role("checkbox", name="Select all that are shown").check()
+    page.get_by_role("form", name="Selected files").get_by_role("button", name="Download").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out.")
+    assert saved == []
+
+
 # --- names --------------------------------------------------------------------------------------------------------------
 
 
