@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench faults screenshots pins clean
+.PHONY: help run test lint format bench faults screenshots messages pins clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,10 @@ faults: .venv/installed ## break it for an hour and a half, and lose nothing (AR
 screenshots: .venv/installed ## make the pictures of every page, and the one in the README
 	@$(BIN)/python -m tests.chromium || true
 	@$(BIN)/python -m pytest -p no:cacheprovider tests/browser/pictures.py $(ARGS)
+
+messages: .venv/installed ## find the sentences to translate anew, and compile them (needs GNU gettext)
+	@DEBUG=1 ENV_FILES= $(BIN)/python manage.py makemessages --all --extension html,py,jinja $(addprefix --ignore ,.venv var staticfiles tests bench) --no-obsolete --add-location file
+	@DEBUG=1 ENV_FILES= $(BIN)/python manage.py compilemessages --ignore .venv
 
 pins: ## bring the pinned requirements up to date (needs uv)
 	uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make pins" requirements.in -o requirements.txt

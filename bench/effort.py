@@ -12,6 +12,7 @@ class Effort:
     confirms: int  # uploads to confirm, for each number of connections; the load stops when they run out
     rounds: int  # of what is measured again and again, of which the best counts
     list_sizes: tuple[int, int]  # files of one owner
+    lists: int  # ways to ask for a list, beside the newest files
     sweeps: tuple[int, ...]  # expired documents whose objects are there
     sweep_without_objects: int  # expired documents without
     sweep_seconds: int  # after which a sweep is cut, and the rest said to be not measured
@@ -27,6 +28,7 @@ FULL = Effort(
     confirms=8000,
     rounds=3,
     list_sizes=(50, 1_000_000),
+    lists=8,
     sweeps=(1_000, 100_000),
     sweep_without_objects=1_000_000,
     sweep_seconds=80,
@@ -41,6 +43,7 @@ QUICK = Effort(
     confirms=200,
     rounds=1,
     list_sizes=(50, 500),
+    lists=1,
     sweeps=(20, 200),
     sweep_without_objects=300,
     sweep_seconds=20,

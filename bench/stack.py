@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import proc, wrk
+from files.documents import named
+from files.kinds import kind_of
 from tests.processes import BIN, ROOT, copy_of_the_project, prepare
 from uploadkit import localstack
 from uploadkit.localstack import HOST, Process
@@ -230,19 +232,30 @@ def people(count: int) -> list[Person]:
     return found
 
 
-def documents(owner_id: str, count: int, status: str, age: timedelta) -> Iterator[dict[str, Any]]:
+# What people have: a thousand names, in turn.
+KINDS_OF_FILES = [("report", "pdf", "application/pdf"), ("photo", "jpg", "image/jpeg"), ("take", "mp4", "video/mp4")]
+LISTED = [
+    {**named(name), "content_type": content_type, "kind": kind_of(content_type, name)}
+    for number in range(1000)
+    for word, end, content_type in [KINDS_OF_FILES[number % len(KINDS_OF_FILES)]]
+    for name in [f"{word} {number:04}.{end}"]
+]
+LARGEST_LISTED = 50_000_000  # bytes
+
+
+def documents(
+    owner_id: str, count: int, status: str, age: timedelta, listed: Sequence[dict[str, Any]] = LISTED
+) -> Iterator[dict[str, Any]]:
     """Documents as sign and confirm write them, a millisecond apart, the first as old as `age`."""
     first = datetime.now(UTC) - age
+    uploaded = {**named("report.pdf"), "content_type": "application/pdf", "kind": "document", "size": len(BODY)}
     for number in range(count):
         moment = first + timedelta(milliseconds=number)
-        document = {
-            # What names.new_key makes, without the time that it takes to look at a name.
-            "_id": f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-report.pdf",
-            "owner_id": owner_id,
-            "name": "report.pdf",
-            "content_type": "application/pdf",
-            "size": len(BODY),
-            "status": status,
-            "created_at": moment,
-        }
-        yield document | ({"ready_at": moment, "etag": "0" * 32} if status == "ready" else {})
+        # What names.new_key makes, without the time that it takes to look at a name.
+        key = f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-report.pdf"
+        document = {"_id": key, "owner_id": owner_id, "status": status, "created_at": moment}
+        if status == "ready":
+            size = number * 7919 % LARGEST_LISTED + 1  # of all sizes, in no order
+            yield document | listed[number % len(listed)] | {"size": size, "ready_at": moment, "etag": "0" * 32}
+        else:
+            yield document | uploaded

@@ -40,7 +40,8 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     search_fields = ("name", "key", "owner_id")
     search_help_text = "Part of a name or key, or an owner's id"
     fields = readonly_fields = (
-        *("name", "owner_link", "key", "content_type", "human_size", "status", "created_at", "ready_at", "etag"),
+        *("name", "owner_link", "key", "content_type", "kind", "human_size"),
+        *("status", "created_at", "ready_at", "trashed_at", "etag"),
         *("in_the_bucket", "download"),
     )
 

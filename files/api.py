@@ -9,9 +9,11 @@ from http import HTTPStatus
 
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.utils import translation
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from . import errors, limits, openapi, uploads
+from . import diagnosis, errors, limits, openapi, uploads
 from .documents import File
 from .forms import KeyForm, SignForm, checked, read_json
 
@@ -37,7 +39,7 @@ def endpoint(view: Endpoint) -> Callable[[HttpRequest], HttpResponse]:
         with suppress(RequestDataTooBig, UnreadablePostError):
             request.body  # noqa: B018
         if request.method != "POST":
-            return wrong_method(request, "Send this as a POST.", "POST")
+            return wrong_method(request, _("Send this as a POST."), "POST")
         if not request.user.is_authenticated:
             raise errors.SignedOut
         return protected(request)
@@ -77,12 +79,22 @@ def cancel(request: HttpRequest, owner_id: str) -> HttpResponse:
     return JsonResponse({"ok": True})
 
 
+@endpoint
+def diagnose(request: HttpRequest, owner_id: str) -> HttpResponse:
+    key = checked(KeyForm(read_json(request)))["key"]
+    # Not the header Origin, which a client that is no browser leaves out.
+    found = diagnosis.diagnose(owner_id, key, f"{request.scheme}://{request.get_host()}")
+    return JsonResponse({"cause": found.cause, "message": found.message})
+
+
 @csrf_exempt
 def document(request: HttpRequest) -> HttpResponse:
     """What this API is, for everybody. The same for all, so that caches may keep it."""
     if request.method not in ("GET", "HEAD"):
-        return wrong_method(request, "Ask for this with a GET.", "GET, HEAD")
-    return JsonResponse(openapi.document(), headers={"Cache-Control": "public, max-age=3600"})
+        return wrong_method(request, _("Ask for this with a GET."), "GET, HEAD")
+    with translation.override("en"):
+        described = openapi.document()
+    return JsonResponse(described, headers={"Cache-Control": "public, max-age=3600"})
 
 
 def describe(file: File) -> dict[str, object]:

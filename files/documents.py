@@ -6,49 +6,104 @@ import base64
 import binascii
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from mongoengine import DateTimeField, Document, LongField, QuerySet, StringField
+from mongoengine import DateTimeField, Document, IntField, ListField, LongField, QuerySet, StringField
 from mongoengine.errors import OperationError
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import PyMongoError
+
+from . import names
+from .kinds import Kind, kind_of
 
 # What goes wrong with MongoDB: MongoEngine wraps what a command answers, and lets through what the connection says.
 Error = (PyMongoError, OperationError)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LARGEST = 2**63  # bytes; one more than MongoDB counts
 MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on
 
 
 class Status(StrEnum):
     PENDING = "pending"
     READY = "ready"
+    TRASHED = "trashed"
     DELETING = "deleting"
 
 
-class Cursor(NamedTuple):
-    """Where a page of the list ends: the last file's place in the order, which is (ready_at, key), newest first."""
+class Order(StrEnum):
+    """How a list is sorted. Files that are equal in this are sorted by key."""
 
-    ready_at: datetime
+    NEWEST = "newest"
+    NAME = "name"
+    SIZE = "size"
+
+    @property
+    def field(self) -> str:
+        return {Order.NEWEST: "ready_at", Order.NAME: "sort_name", Order.SIZE: "size"}[self]
+
+    @property
+    def direction(self) -> int:
+        return ASCENDING if self is Order.NAME else DESCENDING
+
+
+class Cursor(NamedTuple):
+    """Where a page of the list ends: the last file's place in the order, by what it is sorted by and by key."""
+
+    value: datetime | str | int
     key: str
 
     def encode(self) -> str:
-        place = json.dumps([(self.ready_at - EPOCH) // MILLISECOND, self.key])
+        order, value = Order.NEWEST, self.value
+        if isinstance(value, datetime):
+            value = (value - EPOCH) // MILLISECOND
+        else:
+            order = Order.NAME if isinstance(value, str) else Order.SIZE
+        place = json.dumps([order, value, self.key], ensure_ascii=False)
         return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
 
     @classmethod
-    def decode(cls, text: str) -> Self:
-        """Read what `encode` wrote. Raises ValueError for anything else."""
+    def decode(cls, text: str, order: Order = Order.NEWEST) -> Self:
+        """Read what `encode` wrote of a list in that order. Raises ValueError for anything else."""
         try:
-            millis, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if type(millis) is not int or type(key) is not str:
-                raise ValueError("a cursor is a number and a key")
-            key.encode()  # a lone surrogate is valid JSON and no valid key
-            return cls(EPOCH + millis * MILLISECOND, key)
+            of, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+            if (of, type(value), type(key)) != (order, str if order is Order.NAME else int, str):
+                raise ValueError("a cursor is an order, a value and a key")
+            f"{value}{key}".encode()  # a lone surrogate is valid JSON, and nothing that MongoDB takes
+            if order is Order.SIZE and not 0 <= value < LARGEST:
+                raise ValueError("no file has this size")
+            return cls(EPOCH + value * MILLISECOND if order is Order.NEWEST else value, key)
         except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError("not a cursor") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which files a list shows, and how it sorts them: those in whose names each of `words` begins a word."""
+
+    words: tuple[str, ...] = ()
+    kind: Kind | None = None
+    order: Order = Order.NEWEST
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.words or self.kind)
+
+
+# Only these are listed, so that a signing need not write to four more indexes.
+ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
+
+
+BY_KIND = {"owner_id": ASCENDING, "status": ASCENDING, "kind": ASCENDING}
+BY_SIZE = {**BY_KIND, "size": DESCENDING, "_id": DESCENDING}
+
+
+class Used(NamedTuple):
+    files: int
+    bytes: int
 
 
 class Row(NamedTuple):
@@ -60,12 +115,23 @@ class Row(NamedTuple):
     content_type: str
     ready_at: datetime
 
-    @property
-    def place(self) -> Cursor:
-        return Cursor(self.ready_at, self.key)
+    def place(self, order: Order) -> Cursor:
+        if order is Order.NEWEST:
+            return Cursor(self.ready_at, self.key)
+        return Cursor(names.sorting(self.name) if order is Order.NAME else self.size, self.key)
 
 
 ROW = dict.fromkeys(("name", "size", "content_type", "ready_at"), True)
+NAMES = dict.fromkeys(("name", "content_type"), True)
+
+
+EVERYTHING = Wanted()
+EVERY_KIND = list(Kind)
+
+
+def named(name: str) -> dict[str, Any]:
+    """The fields that follow from a file's name, and the name."""
+    return {"name": name, "sort_name": names.sorting(name), "words": names.words_of_name(name)}
 
 
 class Signing(NamedTuple):
@@ -85,11 +151,22 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def ready(self) -> Self:
         return self.filter(status=Status.READY)  # type: ignore[no-any-return]
 
+    def trashed(self) -> Self:
+        return self.filter(status=Status.TRASHED)  # type: ignore[no-any-return]
+
+    def trashed_before(self, moment: datetime) -> Self:
+        return self.filter(status=Status.TRASHED, trashed_at__lte=moment)  # type: ignore[no-any-return]
+
     def deleting(self) -> Self:
         return self.filter(status=Status.DELETING)  # type: ignore[no-any-return]
 
     def keyed(self, keys: Iterable[str]) -> Self:
         return self.filter(key__in=list(keys))  # type: ignore[no-any-return]
+
+    def turn(self, before: Iterable[Status], after: Status, **fields: object) -> int:
+        """The compare-and-set of several files: how many had one of the statuses `before`."""
+        turned = self.filter(status__in=list(before)).update(status=after, full_result=True, **fields)
+        return turned.matched_count  # type: ignore[no-any-return]
 
     def created_before(self, moment: datetime) -> Self:
         return self.filter(created_at__lt=moment)  # type: ignore[no-any-return]
@@ -111,7 +188,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     """One upload. Only `files.uploads` changes its status, and only by compare-and-set.
 
     `name` is what the owner called it; `key` is where the bucket has it, made by us. `size` is in bytes and, like
-    `content_type`, what the upload URL was signed for. Times are UTC.
+    `content_type`, what the upload URL was signed for. `kind`, `sort_name` and `words` follow from these and are what lists
+    filter, sort and search by. Times are UTC.
     """
 
     key: str = StringField(primary_key=True, max_length=1024)
@@ -122,7 +200,11 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     status: Status = StringField(required=True, choices=[status.value for status in Status], default=Status.PENDING)
     created_at: datetime = DateTimeField(required=True)
     ready_at: datetime | None = DateTimeField()
+    trashed_at: datetime | None = DateTimeField()
     etag: str | None = StringField()
+    kind: Kind = StringField(choices=[kind.value for kind in Kind])
+    sort_name: str = StringField()
+    words: list[str] = ListField(StringField())
 
     meta = {
         "collection": "files",
@@ -130,9 +212,15 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         "auto_create_index": False,  # `manage.py ensure_indexes` does, so that no request ever waits for one
         "index_cls": False,
         "indexes": [
-            ("owner_id", "status", "-ready_at", "-key"),  # an owner's list
+            # An owner's list, in each of its orders. A list of all kinds is merged from those of each.
+            {"fields": ["owner_id", "status", "kind", "-ready_at", "-key"], **ONLY_READY},
+            {"fields": ["owner_id", "status", "kind", "sort_name", "key"], **ONLY_READY},
+            {"fields": ["owner_id", "status", "kind", "-size", "-key"], **ONLY_READY},
+            {"fields": ["owner_id", "status", "words"], **ONLY_READY},
             ("status", "created_at", "key"),  # the sweep
             ("-created_at", "-key"),  # the admin's list
+            # An owner's unfinished uploads, of which there are few at any moment.
+            {"fields": ["owner_id", "-created_at"], "partialFilterExpression": {"status": "pending"}},
         ],
     }
 
@@ -145,8 +233,9 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     @classmethod
     def insert(cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime) -> None:
         """Write the document of a new upload. The values are those that `files.forms` has cleaned."""
-        document = {"_id": key, "owner_id": owner_id, "name": name, "content_type": content_type, "size": size}
-        cls._get_collection().insert_one({**document, "status": Status.PENDING, "created_at": created_at})
+        document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **named(name)}
+        kind = kind_of(content_type, name)
+        cls._get_collection().insert_one({**document, "kind": kind, "status": Status.PENDING, "created_at": created_at})
 
     @classmethod
     def find(cls, owner_id: str, key: str, statuses: Iterable[Status]) -> Self | None:
@@ -155,14 +244,65 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return found and cls._from_son(found)  # type: ignore[no-any-return]
 
     @classmethod
-    def page(cls, owner_id: str, after: Cursor | None, limit: int) -> list[Row]:
-        """The owner's READY files behind `after`, by (ready_at, key), the newest first."""
-        wanted: dict[str, object] = {"owner_id": owner_id, "status": Status.READY}
-        if after:  # The first condition alone bounds the index scan.
-            earlier = [{"ready_at": {"$lt": after.ready_at}}, {"_id": {"$lt": after.key}}]
-            wanted |= {"ready_at": {"$lte": after.ready_at}, "$or": earlier}
-        found = cls._get_collection().find(wanted, ROW).sort({"ready_at": -1, "_id": -1}).limit(limit)
+    def page(cls, owner_id: str, after: Cursor | None, limit: int, wanted: Wanted = EVERYTHING) -> list[Row]:
+        """The owner's READY files behind `after`, in the wanted order."""
+        field, direction = wanted.order.field, wanted.order.direction
+        kinds = [wanted.kind] if wanted.kind else EVERY_KIND
+        ready: dict[str, Any] = {"owner_id": owner_id, "status": Status.READY}
+        query, behind = {**ready, "kind": {"$in": kinds}}, "$gt" if direction == ASCENDING else "$lt"
+        rest: list[dict[str, Any]] = []
+        if after:
+            rest = [{field: after.value, "_id": {behind: after.key}}, {field: {behind: after.value}}]
+        if wanted.words:
+            query["$and"] = [{"words": {"$regex": f"^{word}"}} for word in wanted.words]
+            query |= {"$or": rest} if rest else {}
+        elif rest:
+            # Each a piece of the index. In one condition for all of it, files with the name of the last one were read again.
+            query = {"$or": [{**ready, "kind": kind, **part} for kind in kinds for part in rest]}
+        found = cls._get_collection().find(query, ROW).sort({field: direction, "_id": direction}).limit(limit)
+        if not wanted.words:
+            found = found.hint({**BY_KIND, field: direction, "_id": direction})
         return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
+
+    @classmethod
+    def usage(cls, owner_id: str) -> dict[Kind, Used]:
+        """How much the owner's READY files take, by kind: from the index of sizes alone, about a second for a million."""
+        found = cls._get_collection().aggregate(
+            [
+                {"$match": {"owner_id": owner_id, "status": Status.READY, "kind": {"$in": EVERY_KIND}}},
+                {"$group": {"_id": "$kind", "files": {"$sum": 1}, "bytes": {"$sum": "$size"}}},
+            ],
+            hint=BY_SIZE,
+        )
+        return {Kind(raw["_id"]): Used(raw["files"], raw["bytes"]) for raw in found}
+
+    @classmethod
+    def fill_in(cls) -> int:
+        """Give files of an earlier version what lists filter, sort and search by. Return how many there were."""
+        collection, old, last, filled = cls._get_collection(), {"words": {"$exists": False}}, "", 0
+        # By key, so that no file is looked at twice.
+        while some := collection.find({**old, "_id": {"$gt": last}}, NAMES).sort("_id").limit(1000).to_list():
+            last = some[-1]["_id"]
+            # A file that is renamed meanwhile has its words, and is left alone.
+            written = collection.bulk_write(
+                [
+                    UpdateOne(
+                        {"_id": raw["_id"], **old},
+                        {"$set": {"kind": kind_of(raw["content_type"], raw["name"]), **named(raw["name"])}},
+                    )
+                    for raw in some
+                ],
+                ordered=False,
+            )
+            filled += written.modified_count
+        return filled
+
+    @classmethod
+    def unfinished(cls, owner_id: str, limit: int) -> list[Self]:
+        """The owner's PENDING files, the newest first."""
+        wanted = {"owner_id": owner_id, "status": Status.PENDING}
+        found = cls._get_collection().find(wanted).sort({"created_at": -1}).limit(limit)
+        return [cls._from_son(raw) for raw in found.to_list()]
 
     def row(self) -> Row:
         assert self.ready_at is not None, "only ready files are listed"
@@ -205,3 +345,60 @@ class SpentKey(Document):  # type: ignore[misc]  # mongoengine has no types
         "index_cls": False,
         "indexes": [("look_at", "key")],
     }
+
+
+class Share(Document):  # type: ignore[misc]  # mongoengine has no types
+    """A link to a file for whoever has it, until `expires_at` (UTC), for `limit` downloads where there is one.
+
+    `password` is what Django's hashers made of it. Whoever knows the token has the link, so the token is never logged.
+    """
+
+    token: str = StringField(primary_key=True)
+    key: str = StringField(required=True, max_length=1024)
+    owner_id: str = StringField(required=True)
+    created_at: datetime = DateTimeField(required=True)
+    expires_at: datetime = DateTimeField(required=True)
+    password: str | None = StringField()
+    limit: int | None = IntField(min_value=1)
+    downloads: int = IntField(default=0)
+
+    meta = {
+        "collection": "shares",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [
+            ("key", "-created_at"),  # an owner's list, and what goes with a file
+            # MongoDB removes what has expired by itself, within a minute or so; until then `find` knows.
+            {"fields": ["expires_at"], "expireAfterSeconds": 0},
+        ],
+    }
+
+    @classmethod
+    def find(cls, token: str, moment: datetime) -> Self | None:
+        """The link, if it has not expired at that moment."""
+        return cls.objects(token=token, expires_at__gt=moment).first()  # type: ignore[no-any-return]
+
+    @classmethod
+    def of(cls, owner_id: str, key: str, moment: datetime) -> list[Self]:
+        """The links to the owner's file that have not expired, newest first."""
+        return list(cls.objects(owner_id=owner_id, key=key, expires_at__gt=moment).order_by("-created_at", "token"))
+
+    @classmethod
+    def count_download(cls, token: str, moment: datetime) -> bool:
+        """The one compare-and-set: count a download of a link that lives at that moment and has one left. Return whether."""
+        one_left = {"$or": [{"limit": None}, {"$expr": {"$lt": ["$downloads", "$limit"]}}]}
+        lives = {"_id": token, "expires_at": {"$gt": moment}}
+        return cls._get_collection().update_one({**lives, **one_left}, {"$inc": {"downloads": 1}}).modified_count == 1  # type: ignore[no-any-return]
+
+    @classmethod
+    def forget(cls, keys: Iterable[str]) -> None:
+        """Remove all links to these files."""
+        cls._get_collection().delete_many({"key": {"$in": list(keys)}})
+
+    @property
+    def used_up(self) -> bool:
+        return self.limit is not None and self.downloads >= self.limit
+
+    @property
+    def downloads_left(self) -> int | None:
+        return None if self.limit is None else max(self.limit - self.downloads, 0)

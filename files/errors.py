@@ -14,6 +14,8 @@ from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
 from . import documents, storage
@@ -24,11 +26,22 @@ logger = logging.getLogger(__name__)
 RETRY_AFTER = 5  # seconds; what a dependency that restarts needs
 
 DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], str]] = [
-    (documents.Error, "MongoDB"),
-    (storage.Error, "The bucket"),
-    (redis.exceptions.RedisError, "Redis"),
-    ((OperationalError, InterfaceError), "The database"),
+    (documents.Error, gettext_noop("MongoDB")),
+    (storage.Error, gettext_noop("The bucket")),
+    (redis.exceptions.RedisError, gettext_noop("Redis")),
+    ((OperationalError, InterfaceError), gettext_noop("The database")),
 ]
+
+HEADINGS = {
+    HTTPStatus.BAD_REQUEST: gettext_noop("Bad Request"),
+    HTTPStatus.FORBIDDEN: gettext_noop("Forbidden"),
+    HTTPStatus.NOT_FOUND: gettext_noop("Not Found"),
+    HTTPStatus.CONFLICT: gettext_noop("Conflict"),
+    HTTPStatus.UNPROCESSABLE_ENTITY: gettext_noop("Unprocessable Entity"),
+    HTTPStatus.TOO_MANY_REQUESTS: gettext_noop("Too Many Requests"),
+    HTTPStatus.INTERNAL_SERVER_ERROR: gettext_noop("Internal Server Error"),
+    HTTPStatus.SERVICE_UNAVAILABLE: gettext_noop("Service Unavailable"),
+}
 
 
 class SignedOut(Refusal):
@@ -36,7 +49,7 @@ class SignedOut(Refusal):
     status = HTTPStatus.UNAUTHORIZED
 
     def __init__(self) -> None:
-        super().__init__("You are signed out. Sign in, then try again.")
+        super().__init__(_("You are signed out. Sign in, then try again."))
 
 
 def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
@@ -44,7 +57,7 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     if isinstance(error, Refusal):
         return answer(request, error.status, error.code, str(error), fields=error.fields, headers=error.headers)
     if isinstance(error, (BadRequest, SuspiciousOperation)):
-        sentence = "The request is malformed or too large. Reload the page and try again."
+        sentence = _("The request is malformed or too large. Reload the page and try again.")
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
     name = dependency(error)
     return unavailable(request, name, error) if name else None
@@ -59,7 +72,7 @@ def dependency(error: BaseException) -> str | None:
 
 def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
     logger.error("%s does not answer: %s", name, error, exc_info=error)
-    sentence = f"{name} does not answer. Nothing is lost; try again in a few seconds."
+    sentence = _("%(server)s does not answer. Nothing is lost; try again in a few seconds.") % {"server": _(name)}
     headers = {"Retry-After": str(RETRY_AFTER)}
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)
 
@@ -79,14 +92,20 @@ def answer(
             body["fields"] = fields
         response: HttpResponse = JsonResponse(body, status=status)
     elif request.headers.get("HX-Request"):
-        # static/upload.js puts the sentence where the person looks.
+        # static/files.js puts the sentence where the person looks.
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.
-        response = render(None, "error.html", {"status": HTTPStatus(status), "sentence": sentence}, status=status)
+        response = render(None, "error.html", {"heading": heading(status), "sentence": sentence}, status=status)
     for name, value in {"Cache-Control": "no-store", **(headers or {})}.items():
         response.headers[name] = value
     return response
+
+
+def heading(status: int) -> str:
+    """What a page that refuses has above its sentence."""
+    known = HTTPStatus(status)
+    return _(HEADINGS.get(known, known.phrase))
 
 
 # --- what Django itself refuses (uploadkit/urls.py and settings.py name these) ---------------------------------------
@@ -94,20 +113,20 @@ def answer(
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     return answer(
-        request, HTTPStatus.FORBIDDEN, "csrf", "The page is out of date or its cookie is missing. Reload it and try again."
+        request, HTTPStatus.FORBIDDEN, "csrf", _("The page is out of date or its cookie is missing. Reload it and try again.")
     )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return refusal(request, exception) or answer(request, 400, "bad_request", "The request is malformed.")
+    return refusal(request, exception) or answer(request, 400, "bad_request", _("The request is malformed."))
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, HTTPStatus.FORBIDDEN, "forbidden", "Your account is not allowed to do this.")
+    return answer(request, HTTPStatus.FORBIDDEN, "forbidden", _("Your account is not allowed to do this."))
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return answer(request, HTTPStatus.NOT_FOUND, "not_found", "There is nothing at this address.")
+    return answer(request, HTTPStatus.NOT_FOUND, "not_found", _("There is nothing at this address."))
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -115,5 +134,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     known = refusal(request, error) if error else None
     return known or answer(
-        request, 500, "bug", "This is our mistake, and it is in the log. Try again, or tell whoever runs this."
+        request, 500, "bug", _("This is our mistake, and it is in the log. Try again, or tell whoever runs this.")
     )

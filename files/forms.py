@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -11,11 +12,26 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, RawPostDataException, UnreadablePostError
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from . import names
+from .kinds import LABELS
 from .refusals import Refusal
 
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
+
+
+MAX_PASSWORD = 128  # characters
+
+# How long a link can be good for.
+SHARE_LIVES = {
+    "hour": (timedelta(hours=1), _("1 hour")),
+    "day": (timedelta(days=1), _("1 day")),
+    "week": (timedelta(days=7), _("7 days")),
+    "month": (timedelta(days=30), _("30 days")),
+}
+ORDERS = {"newest": _("Newest first"), "name": _("By name"), "size": _("Largest first")}
 
 
 class Invalid(Refusal):
@@ -43,7 +59,7 @@ class Text(forms.CharField):
 
     def to_python(self, value: Any) -> str:
         if value is not None and not isinstance(value, str):
-            raise ValidationError("Write this as a string.", code="wrong_type")
+            raise ValidationError(_("Write this as a string."), code="wrong_type")
         return super().to_python(value) or ""
 
 
@@ -52,7 +68,7 @@ class Whole(forms.IntegerField):
 
     def to_python(self, value: Any) -> int | None:
         if value is not None and type(value) is not int:
-            raise ValidationError("Write this as a whole number.", code="wrong_type")
+            raise ValidationError(_("Write this as a whole number."), code="wrong_type")
         return value
 
 
@@ -64,9 +80,9 @@ class Shared(dict[str, forms.Field]):
 
 
 class SignForm(forms.Form):
-    filename = Text(strip=False, error_messages={"required": "The file needs a name."})
+    filename = Text(strip=False, error_messages={"required": _("The file needs a name.")})
     contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
-    size = Whole(error_messages={"required": "Say how many bytes the file has."})
+    size = Whole(error_messages={"required": _("Say how many bytes the file has.")})
 
     # The name is shown before the type, and the type is guessed from it where the browser knew none.
 
@@ -77,28 +93,77 @@ class SignForm(forms.Form):
         content_type = _clean(names.clean_content_type, self.cleaned_data["contentType"], self.cleaned_data.get("filename", ""))
         if not _allowed(content_type):
             allowed = ", ".join(settings.ALLOWED_CONTENT_TYPES)
-            raise ValidationError(f"Files of type {content_type} are not accepted here, only {allowed}.", "type_not_allowed")
+            sentence = _("Files of type %(type)s are not accepted here, only %(allowed)s.")
+            raise ValidationError(sentence % {"type": content_type, "allowed": allowed}, "type_not_allowed")
         return content_type
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]
         if size < 1:
-            raise ValidationError("The file is empty. Choose one with something in it.", code="empty")
+            raise ValidationError(_("The file is empty. Choose one with something in it."), code="empty")
         if size > settings.MAX_UPLOAD_SIZE:
-            limit = filesizeformat(settings.MAX_UPLOAD_SIZE)
-            raise ValidationError(
-                f"The file has {filesizeformat(min(size, 10**18))}; {limit} is the most. Choose a smaller one.", "too_large"
-            )
+            sentence = _("The file has %(size)s; %(limit)s is the most. Choose a smaller one.")
+            sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(settings.MAX_UPLOAD_SIZE)}
+            raise ValidationError(sentence % sizes, "too_large")
         return size
 
 
 class KeyForm(forms.Form):
     """A key as a string. Whether it is anybody's is for `files.uploads` to say."""
 
-    key = Text(strip=False, max_length=1024, error_messages={"required": "Say which upload: key is missing."})
+    key = Text(strip=False, max_length=1024, error_messages={"required": _("Say which upload: key is missing.")})
 
 
-for form in (SignForm, KeyForm):
+class NameForm(forms.Form):
+    """A file's new name."""
+
+    name = forms.CharField(strip=False, error_messages={"required": _("The file needs a name.")})
+
+    def clean_name(self) -> str:
+        return _clean(names.clean_filename, self.cleaned_data["name"])
+
+
+class ShareForm(forms.Form):
+    """What a link is made of. A password is optional; so is a number of downloads."""
+
+    expires = forms.ChoiceField(
+        choices=[(name, label) for name, (_lives, label) in SHARE_LIVES.items()],
+        error_messages={"required": _("Choose how long the link is good for."), "invalid_choice": _("Choose one of the list.")},
+    )
+    password = forms.CharField(
+        required=False,
+        strip=False,
+        min_length=8,
+        max_length=MAX_PASSWORD,
+        error_messages={
+            "min_length": _("The password is too short: take 8 characters or more."),
+            "max_length": _("The password is too long: 128 characters are the most."),
+        },
+    )
+    limit = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=1000,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), _("Write a number from 1 to 1000, or nothing.")),
+    )
+
+
+class SharePasswordForm(forms.Form):
+    """What a visitor types to open a link."""
+
+    password = forms.CharField(strip=False, max_length=MAX_PASSWORD)
+
+
+class ListForm(forms.Form):
+    """Which files a list shows, as its address says."""
+
+    q = forms.CharField(required=False, max_length=names.MAX_LENGTH)
+    kind = forms.ChoiceField(required=False, choices=LABELS.items())
+    sort = forms.ChoiceField(required=False, choices=ORDERS.items())
+    after = forms.CharField(required=False)
+
+
+for form in (SignForm, KeyForm, NameForm, ShareForm, SharePasswordForm, ListForm):
     form.base_fields = Shared(form.base_fields)
 
 
@@ -109,11 +174,12 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
         # RecursionError: 16 KiB of "[" are enough for one.
         data = None if too_long else json.loads(request.body)
     except (ValueError, RecursionError, RawPostDataException, UnreadablePostError) as error:
-        raise Invalid("The request is not JSON. Send a JSON object.") from error
+        raise Invalid(gettext("The request is not JSON. Send a JSON object.")) from error
     if too_long:
-        raise Invalid(f"The request has more than {filesizeformat(MAX_BODY)}. Send a JSON object with the fields alone.")
+        sentence = gettext("The request has more than %(size)s. Send a JSON object with the fields alone.")
+        raise Invalid(sentence % {"size": filesizeformat(MAX_BODY)})
     if not isinstance(data, dict):
-        raise Invalid("The request is not a JSON object. Send one, like {…}.")
+        raise Invalid(gettext("The request is not a JSON object. Send one, like {…}."))
     return data
 
 

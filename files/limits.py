@@ -1,15 +1,16 @@
-"""How often somebody may ask: signings of a user, and anonymous requests of an address."""
+"""How often somebody may ask: signings of a user, anonymous requests of an address, and passwords of a link."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from http import HTTPStatus
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.template.defaultfilters import pluralize
+from django.utils.translation import gettext, ngettext
 from django_ratelimit.core import get_usage
 from redis import Redis
 from redis.commands.core import Script
@@ -17,6 +18,9 @@ from redis.commands.core import Script
 from .refusals import Refusal
 
 WINDOW = 60  # seconds
+
+# Passwords of links, in django-ratelimit's notation: from one address, and for one link wherever they come from.
+PASSWORDS_OF_ADDRESS, PASSWORDS_OF_LINK = "10/m", "60/h"
 
 # One round trip to ask, to count and to say where the user stands, by Redis's own clock, which all web processes share.
 # A sorted set has the times of the signings that count, in microseconds. One that is a whole window old to the microsecond
@@ -82,7 +86,12 @@ def spend_signing(owner_id: str) -> Window:
     window = Window(limit, remaining, max(1, -(-frees_up // 1_000_000)))
     if not passed:
         raise TooMany(
-            f"You can start {limit} upload{pluralize(limit)} a minute. Try again in {window.reset} s.",
+            ngettext(
+                "You can start %(limit)d upload a minute. Try again in %(seconds)d s.",
+                "You can start %(limit)d uploads a minute. Try again in %(seconds)d s.",
+                limit,
+            )
+            % {"limit": limit, "seconds": window.reset},
             window.reset,
             window.headers(),
         )
@@ -112,8 +121,33 @@ def client_address(request: HttpRequest) -> str:
 
 def spend_address(request: HttpRequest, group: str, rate: str) -> None:
     """Count this request against its address. Raises TooMany, and redis.exceptions.RedisError when Redis is down."""
-    usage = get_usage(request, group=group, key="ip", rate=rate, increment=True)
-    if usage and usage["should_limit"]:
-        # A window of django-ratelimit's holds its last second too.
-        retry_after = max(1, usage["time_left"] + 1)
-        raise TooMany(f"Too many requests from your address. Try again in {retry_after} s.", retry_after)
+    if retry_after := _spend_one(request, group, "ip", rate):
+        sentence = gettext("Too many requests from your address. Try again in %(seconds)d s.")
+        raise TooMany(sentence % {"seconds": retry_after}, retry_after)
+
+
+def spend_password(request: HttpRequest, token: str) -> None:
+    """Count a password for a link against the address it comes from, then against the link, whether there is one or not.
+
+    A right one counts too: to give it back afterwards would let through as many as are checked at one moment. Raises
+    TooMany, and redis.exceptions.RedisError when Redis is down.
+    """
+    spend_address(request, "share-password", PASSWORDS_OF_ADDRESS)
+    if retry_after := _spend_one(request, "share-password-of-link", lambda group, request: token, PASSWORDS_OF_LINK):
+        minutes = -(-retry_after // 60)
+        raise TooMany(
+            ngettext(
+                "Too many passwords were tried on this link. Try again in %(minutes)d minute.",
+                "Too many passwords were tried on this link. Try again in %(minutes)d minutes.",
+                minutes,
+            )
+            % {"minutes": minutes},
+            retry_after,
+        )
+
+
+def _spend_one(request: HttpRequest, group: str, key: str | Callable[[str, HttpRequest], str], rate: str) -> int:
+    """Count one; in how many seconds the next is free if there were too many already, else 0."""
+    usage = get_usage(request, group=group, key=key, rate=rate, increment=True)
+    # A window of django-ratelimit's holds its last second too.
+    return max(1, usage["time_left"] + 1) if usage and usage["should_limit"] else 0

@@ -17,6 +17,7 @@ from .errors import refusal
 logger = logging.getLogger(__name__)
 
 FOR_EVERYBODY = ("landing", "files:openapi")  # need no session, and so no database
+FOR_VISITORS = ("files:shared", "files:shared_download")  # know no session either, and whoever has one is counted as well
 
 
 class RefusalMiddleware:
@@ -51,7 +52,7 @@ class AddressLimitMiddleware:
         try:
             if match.route.startswith("accounts/") or match.view_name == "admin:login":
                 limits.spend_address(request, "sign-in", settings.SIGN_IN_RATE)
-            elif is_anonymous(request):
+            elif match.view_name in FOR_VISITORS or is_anonymous(request):
                 limits.spend_address(request, "anonymous", settings.ADDRESS_RATE)
         except (limits.TooMany, DatabaseError) as error:
             return refusal(request, error)

@@ -7,6 +7,7 @@ from typing import Any
 from django.db import models
 
 from .documents import Status
+from .kinds import Kind
 
 
 class StoredFile(models.Model):
@@ -20,7 +21,9 @@ class StoredFile(models.Model):
     status = models.CharField(max_length=16, choices=[(status.value, status.value) for status in Status])
     created_at = models.DateTimeField("signed")
     ready_at = models.DateTimeField("confirmed", null=True)
+    trashed_at = models.DateTimeField("deleted by the owner", null=True)
     etag = models.CharField(max_length=128, null=True)  # noqa: DJ001  MongoEngine leaves the field out
+    kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
 
     class Meta:
         managed = False

@@ -1,4 +1,4 @@
-"""What a file may be called, and what the bucket calls it."""
+"""What a file may be called, what the bucket calls it, and how its name is sorted and found."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import unicodedata
 from pathlib import PurePosixPath
 
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 MAX_LENGTH = 256  # characters
+# Of a name as it came. NFC takes the square of what a run of accents has: an hour for those of a form of 2.5 MB.
+RAW_LENGTH = 16 * MAX_LENGTH
+SORTED_BY = 128  # characters; names that are the same up to there keep some order
+WORDS, WORD_LENGTH = 32, 32
 KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
@@ -27,14 +32,21 @@ def clean_filename(raw: str) -> str:
     who sent it, where nothing is left or too much.
     """
     last = re.split(r"[/\\]", raw)[-1]
+    if len(last) > RAW_LENGTH:
+        raise _too_long(last)
     seen = "".join(char for char in last if char not in _BIDI and unicodedata.category(char) not in _UNSEEN)
     # NFC comes last: what was dropped may have stood between a letter and its accent.
     name = unicodedata.normalize("NFC", seen).strip()
     if name in (".", "..") or all(unicodedata.category(char) in ("Cf", "Zs") for char in name):
-        raise ValueError("The file needs a name.")
+        raise ValueError(_("The file needs a name."))
     if len(name) > MAX_LENGTH:
-        raise ValueError(f"The name is {len(name)} characters long; {MAX_LENGTH} is the most. Shorten it and try again.")
+        raise _too_long(name)
     return name
+
+
+def _too_long(name: str) -> ValueError:
+    sentence = _("The name is %(length)d characters long; %(most)d is the most. Shorten it and try again.")
+    return ValueError(sentence % {"length": len(name), "most": MAX_LENGTH})
 
 
 # Control characters, lone surrogates, line and paragraph separators, unassigned code points.
@@ -53,7 +65,7 @@ def clean_content_type(raw: str, filename: str) -> str:
         return guess if guess and not compression else "application/octet-stream"
     match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
     if not match:
-        raise ValueError("This is not a content type: write type/subtype, like image/png.")
+        raise ValueError(_("This is not a content type: write type/subtype, like image/png."))
     return match[1].lower()
 
 
@@ -72,3 +84,38 @@ def new_key(owner_id: str, filename: str) -> str:
     stem = slugify(path.stem)[:60].strip("-") or "file"
     extension = slugify(path.suffix)[:16]
     return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"
+
+
+# --- sorting and searching ----------------------------------------------------------------------------------------------
+
+# Scripts that put no space between words: each character is one.
+_IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORDS = re.compile(rf"[{_IDEOGRAPHS}]|[^\W\d_{_IDEOGRAPHS}]+|\d+")
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+def fold(text: str) -> str:
+    """Without case and accents, so that "uber" finds "Über"."""
+    # Case comes second, since "℡" has capital letters in it.
+    return "".join(char for char in unicodedata.normalize("NFKD", text).casefold() if not unicodedata.combining(char))
+
+
+def sorting(name: str) -> str:
+    """What to sort the name by: without case and accents, and numbers by their value ("file 2" before "file 10")."""
+    return re.sub(r"\d+", _by_value, fold(name))[:SORTED_BY]
+
+
+def _by_value(digits: re.Match[str]) -> str:
+    value = digits[0].lstrip("0")
+    return f"{len(value):03}{value}"
+
+
+def words(text: str) -> list[str]:
+    """The words to find a text by, or those that are looked for: runs of letters and runs of digits, folded."""
+    found = (word[:WORD_LENGTH] for word in _WORDS.findall(fold(text)))
+    return list(dict.fromkeys(found))[:WORDS]
+
+
+def words_of_name(name: str) -> list[str]:
+    """The words of a file's name; those within a camelCased one too."""
+    return words(f"{name} {_HUMP.sub(' ', name)}")

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from . import names, uploads
+from .diagnosis import Cause, Diagnosis
 from .documents import File
 from .errors import RETRY_AFTER, SignedOut
 from .forms import MAX_BODY, Invalid, KeyForm, SignForm
@@ -25,7 +26,8 @@ from .storage import Head
 Json = dict[str, Any]
 
 ABOUT = f"""Files go straight from the client to the bucket, in three steps: **sign** answers a URL, the client sends the bytes
-there with a PUT, and **confirm** makes the file one of the user's. **cancel** gives an upload up instead.
+there with a PUT, and **confirm** makes the file one of the user's. **cancel** gives an upload up instead, and **diagnose**
+says why a PUT failed of which the client saw no more than that.
 
 Requests are JSON objects in UTF-8 of at most {MAX_BODY} bytes, with a Content-Length: a chunked body is taken for an empty one.
 Their Content-Type is not looked at. Fields that are not listed are ignored; of one that comes twice the last counts.
@@ -42,6 +44,11 @@ FILENAME = (
 the direction of text; 1 to {names.MAX_LENGTH} characters must be left."
 )
 CONTENT_TYPE = "type/subtype of RFC 9110; parameters are dropped. Guessed from the filename if it is empty or missing."
+CAUSE = (
+    "A sentence for a person: what happened and what to do. By the cause: `arrived` (confirm it), `expired`, `unknown` (the \
+client's network) and `unreachable` (the bucket is down) are worth another try with a new URL, `clock` and `origin` (the \
+bucket's CORS rule) are for whoever runs the site."
+)
 SIZE = "Bytes. An integer without fraction or exponent: 5, not 5.0 and not 5e0."
 
 
@@ -55,6 +62,7 @@ def document() -> Json:
             reverse("files:api_sign"): {"post": sign()},
             reverse("files:api_confirm"): {"post": confirm()},
             reverse("files:api_cancel"): {"post": cancel()},
+            reverse("files:api_diagnose"): {"post": diagnose()},
         },
         "components": {
             "schemas": {"Error": ERROR, "Key": KEY, "SignedUpload": SIGNED_UPLOAD, "File": FILE},
@@ -90,7 +98,7 @@ def sign() -> Json:
         TooMany("You can start 20 uploads a minute. Try again in 37 s.", 37, Window(20, 0, 37).headers()),
     ]
     answer = ok(ref("schemas", "SignedUpload"), EXAMPLE_SIGNED, "Cache-Control", "RateLimit", "RateLimit-Policy")
-    answer["links"] = {name: link(name) for name in ("confirm", "cancel")}
+    answer["links"] = {name: link(name) for name in ("confirm", "cancel", "diagnose")}
     return post("sign", "Start an upload", request_body(SignForm, fields, example), answer, refused)
 
 
@@ -116,6 +124,13 @@ def cancel() -> Json:
         ok(exactly(ok={"const": True}), {"ok": True}),
         [Invalid.of(KeyForm({})), *refused],
     )
+
+
+def diagnose() -> Json:
+    answer = exactly(cause={"enum": list(Cause)}, message={"type": "string", "pattern": r"\.$", "description": CAUSE})
+    example = {"cause": Cause.ORIGIN, "message": Diagnosis(Cause.ORIGIN).message}
+    refused = [Invalid.of(KeyForm({})), uploads.NotFound()]
+    return post("diagnose", "Ask why the bytes could not be sent", key_body(), ok(answer, example), refused)
 
 
 def described() -> Json:

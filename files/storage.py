@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
-from .sigv4 import Signer
+from .sigv4 import Signer, quoted_path
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,6 +38,7 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
+CORS_HEADERS = ["content-type", "if-none-match"]  # those of `sign_put`, in lower case and in order, as browsers ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,13 @@ def sign_get(key: str, *, filename: str, lives: int) -> str:
     return _signer().presign("GET", _path(key), query={"response-content-disposition": disposition}, lives=lives)
 
 
+def sign_view(key: str, *, filename: str, content_type: str, lives: int) -> str:
+    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`."""
+    disposition = content_disposition_header(as_attachment=False, filename=filename) or "inline"
+    query = {"response-content-disposition": disposition, "response-content-type": content_type}
+    return _signer().presign("GET", _path(key), query=query, lives=lives)
+
+
 def head(key: str) -> Head | None:
     """Ask what is stored under `key`; None if nothing is."""
     answer = _ask("HEAD", key)
@@ -96,12 +106,47 @@ def head(key: str) -> Head | None:
     return Head(int(fields["Content-Length"]), fields.get("Content-Type", ""), fields["ETag"].strip('"'))
 
 
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What the bucket answers a browser that asks whether it may PUT; `date` is the bucket's own clock, to the second."""
+
+    allowed: bool
+    date: datetime | None
+
+
+def preflight(key: str, origin: str) -> Preflight:
+    """Ask as a browser on a page of `origin` does before it sends a PUT (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
+    asked = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": ",".join(CORS_HEADERS),
+    }
+    answer = _connections().urlopen("OPTIONS", quoted_path(_path(key)), headers=asked, retries=False, redirect=False)
+    fields = answer.headers
+    allowed = (
+        HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+        and fields.get("Access-Control-Allow-Origin") in ("*", origin)
+        and _lists(fields.get("Access-Control-Allow-Methods"), ["put"])
+        and _lists(fields.get("Access-Control-Allow-Headers"), CORS_HEADERS)
+    )
+    try:
+        date = parsedate_to_datetime(fields.get("Date", ""))
+    except ValueError:
+        date = None
+    return Preflight(allowed, date if date and date.tzinfo else None)
+
+
+def _lists(field: str | None, wanted: list[str]) -> bool:
+    listed = {item.strip().lower() for item in (field or "").split(",")}
+    return "*" in listed or listed.issuperset(wanted)
+
+
 def delete(key: str) -> None:
     """Remove the object. That there is none is no error."""
     _checked("DeleteObject", _ask("DELETE", key))
 
 
-# --- the two requests that a person waits for: without the client, whose machinery costs ten times what they do ---------
+# --- the requests that a person waits for: without the client, whose machinery costs ten times what they do ---------
 
 
 @cache
@@ -217,7 +262,7 @@ def _cors_rule(origins: list[str]) -> CORSRuleOutputTypeDef:
         "ID": CORS_RULE_ID,
         "AllowedOrigins": origins,
         "AllowedMethods": ["PUT"],
-        "AllowedHeaders": ["content-type", "if-none-match"],
+        "AllowedHeaders": CORS_HEADERS,
         "ExposeHeaders": ["ETag"],
         "MaxAgeSeconds": 3600,
     }

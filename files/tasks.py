@@ -16,5 +16,10 @@ def cleanup_pending() -> None:
 
 
 @shared_task
+def empty_trash() -> None:
+    uploads.empty_trash()
+
+
+@shared_task
 def clear_sessions() -> None:
     call_command("clearsessions")

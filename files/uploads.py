@@ -1,9 +1,9 @@
-"""The life of a file: sign, confirm, cancel, delete, sweep.
+"""The life of a file: sign, confirm, cancel, rename, trash, restore, sweep.
 
-      (nothing) --sign--> PENDING --confirm--> READY
-                             |                   |
-                      cancel, sweep            delete
-                             '----> DELETING <---'
+      (nothing) --sign--> PENDING --confirm--> READY --trash--> TRASHED
+                             |                   |  <-restore--    |
+                      cancel, sweep              |         after ten seconds
+                             '----> DELETING <---+-----------------'
                                        |
                      object gone, then document gone
 
@@ -22,25 +22,31 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
+from typing import NamedTuple
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 from pymongo import UpdateOne
 
 from . import names, storage
-from .documents import File, FileQuerySet, Signing, SpentKey, Status
+from .documents import File, FileQuerySet, Share, Signing, SpentKey, Status, named
+from .kinds import kind_of
 from .models import StoredFile
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
 
+TRASH_LIVES: timedelta = settings.TRASH_LIVES
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
 # No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
 PUT_OVER = timedelta(days=1)
 REASONS_KEPT = 100
+UNFINISHED_SHOWN = 20
 
 
 class NotFound(Refusal):
@@ -48,7 +54,7 @@ class NotFound(Refusal):
     status = HTTPStatus.NOT_FOUND
 
     def __init__(self) -> None:
-        super().__init__("There is no such file among yours. It may have been deleted, or its upload given up.")
+        super().__init__(_("There is no such file among yours. It may have been deleted, or its upload given up."))
 
 
 class NotUploaded(Refusal):
@@ -56,7 +62,7 @@ class NotUploaded(Refusal):
     status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
-        super().__init__("The file has not arrived in the bucket. Upload it, then confirm again.")
+        super().__init__(_("The file has not arrived in the bucket. Upload it, then confirm again."))
 
 
 class Mismatch(Refusal):
@@ -65,8 +71,16 @@ class Mismatch(Refusal):
 
     def __init__(self, file: File, found: storage.Head) -> None:
         super().__init__(
-            f"What arrived is not what was signed: {found.size} bytes of {found.content_type or 'no type'} instead of "
-            f"{file.size} bytes of {file.content_type}. Upload the file again."
+            _(
+                "What arrived is not what was signed: %(size)d bytes of %(type)s instead of %(signed_size)d bytes of "
+                "%(signed_type)s. Upload the file again."
+            )
+            % {
+                "size": found.size,
+                "type": found.content_type or _("no type"),
+                "signed_size": file.size,
+                "signed_type": file.content_type,
+            }
         )
 
 
@@ -75,7 +89,7 @@ class AlreadyReady(Refusal):
     status = HTTPStatus.CONFLICT
 
     def __init__(self) -> None:
-        super().__init__("The upload is already complete. Delete the file instead.")
+        super().__init__(_("The upload is already complete. Delete the file instead."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +151,36 @@ def _not_turned(owner_id: str, key: str, found: storage.Head | None) -> File:
     raise Mismatch(file, found) if found else NotUploaded
 
 
+def has_arrived(file: File) -> bool:
+    """Whether the bucket has what was signed. Raises `storage.Error`."""
+    found = storage.head(file.key)
+    return found is not None and (found.size, found.content_type) == (file.size, file.content_type)
+
+
+class Unfinished(NamedTuple):
+    """An upload that is not confirmed. `arrived` is None where the bucket does not say."""
+
+    file: File
+    arrived: bool | None
+
+
+def unfinished(owner_id: str) -> list[Unfinished]:
+    """The newest of the owner's PENDING uploads, and which of them have arrived. The bucket is asked for all at once, and its
+    silence is no error.
+    """
+
+    def ask(file: File) -> bool | None:
+        try:
+            return has_arrived(file)
+        except storage.Error as error:
+            logger.warning("the bucket does not say whether %s has arrived: %s", file.key, error)
+            return None
+
+    files = File.unfinished(owner_id, UNFINISHED_SHOWN)
+    with ThreadPoolExecutor(UNFINISHED_SHOWN) as threads:
+        return [Unfinished(file, arrived) for file, arrived in zip(files, threads.map(ask, files), strict=True)]
+
+
 def fetch(owner_id: str, key: str, *statuses: Status) -> File:
     """The owner's file, PENDING or READY unless told. Raises NotFound, also for a stranger's key and for a malformed one."""
     wanted = statuses or (Status.PENDING, Status.READY)
@@ -153,25 +197,45 @@ def download_url(file: File | StoredFile) -> str:
 
 def cancel(owner_id: str, key: str) -> None:
     """Give up an upload that is not confirmed. Raises NotFound, AlreadyReady."""
-    file = fetch(owner_id, key, *Status)
+    uploading = (Status.PENDING, Status.READY, Status.DELETING)
+    file = fetch(owner_id, key, *uploading)
     if file.status == Status.PENDING:
         # None: between the two a confirm won, or another cancel did.
-        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *Status)
+        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *uploading)
     if file.status == Status.READY:
         raise AlreadyReady
     _discard(file)
 
 
-def delete(owner_id: str, key: str) -> None:
-    """Delete a READY file. Once this returns it is gone for its owner, whatever the bucket does. Raises NotFound.
+def rename(owner_id: str, key: str, name: str) -> File:
+    """Give a READY file another name, one that `files.forms` has cleaned. The bucket does not know it. Raises NotFound."""
+    signed = fetch(owner_id, key, Status.READY)
+    kind = kind_of(signed.content_type, name)
+    file = File.turn(owner_id, key, [Status.READY], Status.READY, kind=kind, **named(name))
+    if file is None:  # trashed between the two
+        raise NotFound
+    return file
 
-    Deleting again what is being deleted is no error: the first answer may have been lost on the way.
+
+def trash(owner_id: str, keys: Iterable[str]) -> int:
+    """Take those of the owner's READY files from the list. For `TRASH_LIVES` this can be undone; then a sweep deletes them.
+
+    Return how many of the keys are in the trash. That some were there already is no error, since the first answer may have been
+    lost on the way; these can be undone from now on as well.
     """
-    gone = (Status.READY, Status.DELETING)
-    fetch(owner_id, key, *gone)
-    file = File.turn(owner_id, key, gone, Status.DELETING)
-    if file is not None:
-        _discard(file)
+    return _those_of(owner_id, keys).turn([Status.READY, Status.TRASHED], Status.TRASHED, trashed_at=now())
+
+
+def restore(owner_id: str, keys: Iterable[str]) -> int:
+    """Put those of the owner's files back on the list that no sweep has deleted yet. Return how many of the keys are there.
+
+    That some were there already is no error, as with `trash`.
+    """
+    return _those_of(owner_id, keys).turn([Status.TRASHED, Status.READY], Status.READY, unset__trashed_at=True)
+
+
+def _those_of(owner_id: str, keys: Iterable[str]) -> FileQuerySet:
+    return File.objects.owned_by(owner_id).keyed(key for key in keys if names.is_key_of(owner_id, key))  # type: ignore[no-any-return]
 
 
 def delete_many(keys: Iterable[str]) -> int:
@@ -180,7 +244,8 @@ def delete_many(keys: Iterable[str]) -> int:
     Return how many the bucket did not delete now; the next sweep does.
     """
     doomed = list(keys)
-    File.objects.keyed(doomed).filter(status__in=(Status.PENDING, Status.READY)).update(status=Status.DELETING)
+    living = (Status.PENDING, Status.READY, Status.TRASHED)
+    File.objects.keyed(doomed).filter(status__in=living).update(status=Status.DELETING)
     try:
         result = Sweep()
         _finish(doomed, result)
@@ -208,7 +273,8 @@ def sweep(
     dry_run: bool = False,
     each: Callable[[list[str]], None] = lambda keys: None,
 ) -> Sweep:
-    """Give up PENDING uploads older than `older_than` and finish what is DELETING, `batch` keys at a time (at most 1,000).
+    """Give up PENDING uploads older than `older_than`, delete what is TRASHED for longer than `TRASH_LIVES` and finish what is
+    DELETING, `batch` keys at a time (at most 1,000).
 
     Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
     is DELETING until a sweep has seen its object gone. Memory is that of one batch. `each` is called with the keys of every
@@ -221,17 +287,28 @@ def sweep(
     # What is DELETING comes first, so that what this very sweep claims is not met a second time; and only what was signed by
     # now, so that it does not run after those who cancel meanwhile.
     deleting = File.objects.deleting().created_before(moment)
-    for keys in itertools.islice(itertools.chain(_batches(deleting, batch), _batches(overdue, batch)), batches):
+    trashed = File.objects.trashed_before(moment - TRASH_LIVES)
+    doomed = (_batches(files, batch) for files in (deleting, trashed, overdue))
+    for keys in itertools.islice(itertools.chain.from_iterable(doomed), batches):
         each(keys)
         if dry_run:
             result.expired += File.objects.keyed(keys).pending().count()
             result.removed += len(keys)
         else:
-            result.expired += _claim(keys)
+            result.expired += _claim(keys, moment)
             _finish(keys, result)
     if not dry_run:
         for keys in itertools.islice(_spent(moment, batch), batches):
             _look_again(keys, moment, result)
+    return result
+
+
+def empty_trash() -> Sweep:
+    """Delete what can no longer be undone. Raises `storage.Error`."""
+    result, moment = Sweep(), now()
+    for keys in _batches(File.objects.trashed_before(moment - TRASH_LIVES), storage.DELETE_LIMIT):
+        _claim(keys, moment)
+        _finish(keys, result)
     return result
 
 
@@ -247,7 +324,10 @@ def _batches(files: FileQuerySet, size: int) -> Iterator[list[str]]:
         yield [signing.key for signing in page]
 
 
-def _claim(keys: list[str]) -> int:
+def _claim(keys: list[str], moment: datetime) -> int:
+    """Turn those of the keys DELETING that are still to go. Return how many of them were PENDING."""
+    # With its time: since it was looked for, a file may have been restored and trashed again.
+    File.objects.keyed(keys).trashed_before(moment - TRASH_LIVES).update(status=Status.DELETING)
     claimed: int = File.objects.keyed(keys).pending().update(status=Status.DELETING)
     return claimed
 
@@ -277,6 +357,7 @@ def _forget(gone: list[Signing]) -> int:
     young = [signing for signing in gone if signing.moment > moment - PUT_OVER]
     if young:  # before the document goes, so that at any moment one of the two knows the key
         SpentKey._get_collection().bulk_write([_remember(signing, moment) for signing in young], ordered=False)
+    Share.forget(signing.key for signing in gone)  # before the document too, or nothing would lead to what a crash left
     removed: int = File.objects.keyed(signing.key for signing in gone).deleting().delete()
     return removed
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -14,17 +15,19 @@ from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import mark_safe
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import uploads
-from .documents import Cursor, File, Row, Status
+from . import names, previews, uploads, usage
+from .documents import Cursor, File, Order, Row, Status, Wanted
 from .errors import SignedOut
-from .forms import KeyForm, checked
+from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
+from .kinds import LABELS, Kind
 
 PAGE_SIZE = 50
-ROWS_AT_ONCE = 100  # upload rows a request
+SELECTED_AT_MOST = 5_000  # files to delete at once; settings.DATA_UPLOAD_MAX_NUMBER_FIELDS lets all of them be brought back
 
 
 def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -41,37 +44,68 @@ def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     return never_cache(wrapper)
 
 
-def as_rows(files: Sequence[Row], more: str | None = None) -> str:
-    """The rows of these files, and a way to those behind the place `more`."""
+def as_rows(files: Sequence[Row], more: str | None = None, nothing: dict[str, str] | None = None) -> str:
+    """The rows of these files, and a way to those at the address `more`; or that what was asked for is not there."""
+    context = {"files": files, "more": more, "nothing": nothing}
     # Jinja has escaped what is in them; its backend does not say so as Django's own does.
-    return mark_safe(render_to_string("files/_rows.jinja", {"files": files, "more": more}, using="compiled"))  # noqa: S308
+    return mark_safe(render_to_string("files/_rows.jinja", context, using="compiled"))  # noqa: S308
 
 
 @require_safe
 @signed_in
 @vary_on_headers("HX-Request")
 def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
-    """The owner's ready files, newest first, a page at a time from behind `after`."""
-    try:
-        after = Cursor.decode(request.GET["after"]) if request.GET.get("after") else None
-    except ValueError as error:
-        raise BadRequest("The address has no page of your files.") from error
+    """The owner's ready files that the address asks for, a page at a time from behind `after`."""
+    asked = checked(ListForm(request.GET)) if request.GET else {}
+    wanted, after = listing(asked)
     # One more than the page shows whether there is a next.
-    files = File.page(owner_id, after, PAGE_SIZE + 1)
-    rows = as_rows(files[:PAGE_SIZE], files[PAGE_SIZE - 1].place.encode() if len(files) > PAGE_SIZE else None)
+    files = File.page(owner_id, after, PAGE_SIZE + 1, wanted)
+    more = address(asked, files[PAGE_SIZE - 1].place(wanted.order)) if len(files) > PAGE_SIZE else None
+    rows = as_rows(files[:PAGE_SIZE], more, nothing=asked if not files and not after else None)
     if request.headers.get("HX-Request"):
         return HttpResponse(rows)
-    context = {"rows": rows, "later_page": after is not None, "max_size": settings.MAX_UPLOAD_SIZE}
+    context = {
+        "rows": rows,
+        "asked": asked,
+        "kinds": LABELS,
+        "orders": ORDERS,
+        "later_page": after is not None,
+        "max_size": settings.MAX_UPLOAD_SIZE,
+        "usage": usage.of(owner_id),
+    }
+    if after is None and not wanted.narrowed:
+        # Which of them have arrived HTMX asks behind the page, which so needs no bucket.
+        pending = File.unfinished(owner_id, uploads.UNFINISHED_SHOWN)
+        context["unfinished"] = [uploads.Unfinished(file, None) for file in pending]
     return render(request, "files/list.html", context)
 
 
-@require_POST
+def listing(asked: dict[str, str]) -> tuple[Wanted, Cursor | None]:
+    """What the address asks for, as the documents understand it."""
+    order = Order(asked.get("sort") or Order.NEWEST)
+    kind = Kind(asked["kind"]) if asked.get("kind") else None
+    try:
+        after = Cursor.decode(asked["after"], order) if asked.get("after") else None
+    except ValueError as error:
+        raise BadRequest("The address has no page of your files.") from error
+    return Wanted(tuple(names.words(asked.get("q", ""))), kind, order), after
+
+
+def address(asked: dict[str, str], place: Cursor) -> str:
+    """The address of the page behind that place of the list."""
+    kept = {name: value for name, value in asked.items() if value and name != "after"}
+    return f"?{urlencode({**kept, 'after': place.encode()})}"
+
+
+@require_safe
 @signed_in
-def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
-    """A row for each file that was chosen, in the order they came. Nothing is signed before its turn."""
-    columns = (request.POST.getlist(column)[:ROWS_AT_ONCE] for column in ("id", "name", "size"))
-    rows = [{"id": row, "name": name, "size": size} for row, name, size in zip(*columns, strict=False)]
-    return render(request, "files/_uploads.html", {"rows": rows})
+@vary_on_headers("HX-Request")
+def unfinished(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """The owner's uploads that nobody confirmed, each with the way on that its bytes allow."""
+    found = uploads.unfinished(owner_id)
+    if not request.headers.get("HX-Request"):
+        return render(request, "files/unfinished.html", {"unfinished": found, "asked": True})
+    return render(request, "files/_unfinished.html", {"unfinished": found, "asked": True}) if found else HttpResponse()
 
 
 @require_POST
@@ -79,7 +113,25 @@ def upload_rows(request: HttpRequest, owner_id: str) -> HttpResponse:
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
     file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
-    return HttpResponse(as_rows([file.row()]))
+    return HttpResponse(as_rows([file.row()])) if request.headers.get("HX-Request") else redirect("files:list")
+
+
+@require_POST
+@signed_in
+def discard(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """Give up an upload that nobody confirmed."""
+    uploads.cancel(owner_id, checked(KeyForm(request.POST))["key"])
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
+
+
+@require_safe
+@signed_in
+@vary_on_headers("HX-Request")
+def preview(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Show one file, in the list's dialog or on a page of its own."""
+    file = uploads.fetch(owner_id, key, Status.READY)
+    template = "files/_file.html" if request.headers.get("HX-Request") else "files/file.html"
+    return render(request, template, {"file": file, "preview": previews.of(file)})
 
 
 @require_safe
@@ -89,11 +141,60 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     return redirect(uploads.download_url(file))
 
 
+@require_safe
+@signed_in
+def row(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """A file as the list has it, for whoever does not rename it after all."""
+    return HttpResponse(as_rows([uploads.fetch(owner_id, key, Status.READY).row()]))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+@vary_on_headers("HX-Request")
+def rename(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Ask for the new name in the row or on a page of its own; then show the file under it."""
+    in_the_row = request.headers.get("HX-Request")
+    if request.method != "POST":
+        template = "files/_rename.html" if in_the_row else "files/rename.html"
+        return render(request, template, {"file": uploads.fetch(owner_id, key, Status.READY)})
+    file = uploads.rename(owner_id, key, checked(NameForm(request.POST))["name"])
+    return HttpResponse(as_rows([file.row()])) if in_the_row else redirect("files:list")
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def delete(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    """Ask on GET, delete on POST; HTMX has asked already, and takes the row away itself."""
+    """Ask on GET; delete on POST, and offer to undo it."""
     if request.method != "POST":
         return render(request, "files/delete.html", {"file": uploads.fetch(owner_id, key, Status.READY)})
-    uploads.delete(owner_id, key)
-    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
+    return trash(request, owner_id, [key])
+
+
+@require_POST
+@signed_in
+def delete_several(request: HttpRequest, owner_id: str) -> HttpResponse:
+    return trash(request, owner_id, request.POST.getlist("key"))
+
+
+def trash(request: HttpRequest, owner_id: str, keys: list[str]) -> HttpResponse:
+    """Delete, and offer to undo it: by a message for HTMX, on a page for a browser without JavaScript."""
+    if len(keys) > SELECTED_AT_MOST:
+        sentence = _("These are more than %(count)d files. Select fewer, and delete them in several steps.")
+        raise Invalid(sentence % {"count": SELECTED_AT_MOST})
+    gone = uploads.trash(owner_id, keys)
+    if not gone:
+        raise uploads.NotFound
+    template = "files/_trashed.html" if request.headers.get("HX-Request") else "files/trashed.html"
+    return render(request, template, {"keys": keys, "gone": gone, "undo_for": uploads.TRASH_LIVES.seconds})
+
+
+@require_POST
+@signed_in
+def restore(request: HttpRequest, owner_id: str) -> HttpResponse:
+    """Undo a deletion."""
+    back = uploads.restore(owner_id, request.POST.getlist("key"))
+    if not back:
+        raise uploads.NotFound
+    return (
+        render(request, "files/_restored.html", {"back": back}) if request.headers.get("HX-Request") else redirect("files:list")
+    )

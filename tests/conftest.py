@@ -9,12 +9,12 @@ import httpx
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import cache, caches
 from django.core.management import call_command
 from django.test import Client
 
 from files import storage, uploads
-from files.documents import File, SpentKey
+from files.documents import File, Share, SpentKey
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,7 +47,9 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     File.objects.delete()
     SpentKey.objects.delete()
+    Share.objects.delete()
     cache.clear()  # empties Redis as a whole
+    caches["local"].clear()
 
 
 @pytest.fixture
@@ -108,9 +110,11 @@ class Cast:
         return _http.put(signed.put.url, content=body, headers=signed.put.headers)
 
     @classmethod
-    def upload(cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf") -> File:
+    def upload(
+        cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf", content_type: str = "application/pdf"
+    ) -> File:
         """A READY file."""
-        signed = cls.sign(owner, filename=filename, size=len(body))
+        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body))
         assert cls.put(signed, body).status_code == 200
         return uploads.confirm(str(owner.pk), signed.key)
 

@@ -66,10 +66,11 @@ def age_spent_keys(by: timedelta) -> None:
 
 
 def disagreements(owner: User) -> list[str]:
-    """What must never be: an object that no document knows, a READY document without its object."""
+    """What must never be: an object that no document knows, a READY or TRASHED document without its object."""
     known, stored = documents(owner), objects(owner)
     orphans = [f"no document has {key}" for key in stored - known.keys()]
-    return orphans + [f"no object for {key}" for key, status in known.items() if status == "ready" and key not in stored]
+    kept = [key for key, status in known.items() if status in ("ready", "trashed")]
+    return orphans + [f"no object for {key}" for key in kept if key not in stored]
 
 
 def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf") -> None:
@@ -87,6 +88,14 @@ def backdate(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:
     from files.documents import File
 
     File.objects.keyed(keys).update(created_at=uploads.now() - by)
+
+
+def let_the_trash_lie(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:
+    """Make it as if those of the files that are in the trash were there for so long."""
+    from files import uploads
+    from files.documents import File
+
+    File.objects.keyed(keys).trashed().update(trashed_at=uploads.now() - by)
 
 
 def keys_in(html: str) -> list[str]:
@@ -221,7 +230,12 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
     try:
         if act == "sweep":
             return {"did": True, **_sweep(**order)}
-        file = getattr(uploads, act)(order["owner"], order["key"])
+        if act == "empty_trash":
+            return {"did": True, "removed": uploads.empty_trash().removed}
+        if act in ("trash", "restore"):
+            return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
+        more = (order["name"],) if act == "rename" else ()
+        file = getattr(uploads, act)(order["owner"], order["key"], *more)
     except Refusal as refusal:
         return {"did": False, "code": refusal.code}
     return {"did": True, "ready_at": file and file.ready_at.isoformat()}

@@ -128,7 +128,7 @@ def test_a_stranger_is_401(stranger: Client, alice: User, cast: type[Cast]) -> N
 def test_an_upload_that_was_given_up_cannot_be_confirmed(as_alice: Client, alice: User, cast: type[Cast], after: str) -> None:
     if after == "delete":
         key = cast.upload(alice).key
-        uploads.delete(str(alice.pk), key)
+        uploads.trash(str(alice.pk), [key])
     else:
         key = cast.sign(alice).key
         uploads.cancel(str(alice.pk), key)

@@ -5,6 +5,7 @@ What needs it answers 503 within three seconds and says which it is. What does n
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -178,7 +179,7 @@ def eventually(condition: Callable[[], bool], within: float = 5) -> bool:
 @pytest.mark.parametrize("manner", MANNERS)
 def test_without_redis_nothing_is_signed_and_all_else_works(house: House, stranger: httpx.Client, manner: Manner) -> None:
     alice = house.alice
-    ready, doomed, gone = uploaded(alice), uploaded(alice), uploaded(alice)
+    ready, doomed, gone, several = uploaded(alice), uploaded(alice), uploaded(alice), uploaded(alice)
     waiting, shown, given_up = arrived(alice), arrived(alice), arrived(alice)
 
     with house.place.without("Redis", manner):
@@ -190,12 +191,16 @@ def test_without_redis_nothing_is_signed_and_all_else_works(house: House, strang
                 (LANDING, 200),
                 (page("GET", f"/files/{ready}/download"), 302),
                 (page("GET", f"/files/{ready}/delete"), 200),
-                (page("POST", f"/files/{doomed}/delete"), 302),
+                (page("POST", f"/files/{doomed}/delete"), 200),
                 (fragment("POST", f"/files/{gone}/delete"), 200),
+                (fragment("POST", "/files/delete", key=several), 200),
+                (fragment("POST", "/files/restore", key=ready), 200),
+                (fragment("POST", f"/files/{ready}/rename", name="a.pdf"), 200),
                 (api("confirm", key=waiting), 200),
                 (fragment("POST", "/files/confirm", key=shown), 200),
                 (api("cancel", key=given_up), 200),
-                (fragment("POST", "/files/uploads", id="1", name="a", size="1"), 200),
+                (fragment("GET", "/files/unfinished"), 200),
+                (api("diagnose", key=ready), 200),
             ],
         )
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
@@ -212,13 +217,33 @@ def test_without_redis_no_password_is_tried(house: House, stranger: httpx.Client
         assert_all_work(stranger, [(page("GET", "/admin/login/"), 200)])
 
 
+def shared(client: httpx.Client, **wanted: str) -> str:
+    """The address of a link to a new file."""
+    address = f"/files/{uploaded(client)}/share"
+    assert client.post(address, data={"expires": "day", **wanted}).status_code == 302
+    found = re.search(r'value="http://[^/]+(/s/[^"]+)"', client.get(address).text)
+    assert found
+    return found[1]
+
+
+@pytest.mark.parametrize("manner", MANNERS)
+def test_without_redis_links_work_but_no_password_of_one_is_tried(house: House, stranger: httpx.Client, manner: Manner) -> None:
+    opened, locked = shared(house.alice), shared(house.alice, password="open sesame")
+
+    with house.place.without("Redis", manner):
+        asks = [page("POST", link, password="open sesame") for link in (locked, "/s/AAAAAAAAAAAAAAAAAAAAAA")]
+        assert_all_say_unavailable(stranger, asks, "Redis")
+        assert_all_work(stranger, [(page("GET", opened), 200), (page("GET", locked), 200)])
+        assert_all_work(stranger, [(page("POST", f"{opened}/download"), 302)])
+
+
 # --- MongoDB --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("manner", MANNERS)
 def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stranger: httpx.Client, manner: Manner) -> None:
     alice = house.alice
-    ready, waiting = uploaded(alice), arrived(alice)
+    ready, waiting, link = uploaded(alice), arrived(alice), shared(alice)
 
     with house.place.without("MongoDB", manner):
         assert_all_say_unavailable(
@@ -229,14 +254,26 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
                 api("confirm", key=waiting),
                 fragment("POST", "/files/confirm", key=waiting),
                 api("cancel", key=waiting),
+                api("diagnose", key=waiting),
+                fragment("GET", "/files/unfinished"),
+                page("POST", "/files/discard", key=waiting),
                 page("GET", f"/files/{ready}/download"),
                 page("GET", f"/files/{ready}/delete"),
                 page("POST", f"/files/{ready}/delete"),
                 fragment("POST", f"/files/{ready}/delete"),
+                fragment("POST", "/files/delete", key=ready),
+                fragment("POST", "/files/restore", key=ready),
+                fragment("GET", f"/files/{ready}/rename"),
+                fragment("POST", f"/files/{ready}/rename", name="a.pdf"),
+                fragment("GET", f"/files/{ready}/row"),
+                fragment("GET", "/files/?q=report&kind=document&sort=name"),
+                page("GET", link),
+                page("POST", f"{link}/download"),
+                *(ask("POST", f"/files/{ready}/share", expires="day") for ask in (page, fragment)),
             ],
             "MongoDB",
         )
-        assert_all_work(alice, [(LANDING, 200), (SIGN_IN, 302), (fragment("POST", "/files/uploads", id="1"), 200)])
+        assert_all_work(alice, [(LANDING, 200), (SIGN_IN, 302)])
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
         assert_all_work(house.ops, [(page("GET", "/admin/"), 200), (page("GET", "/admin/auth/user/"), 200)])
 
@@ -271,6 +308,8 @@ def test_without_the_bucket_nothing_is_confirmed_and_the_rest_stands(
                 (page("GET", f"/files/{ready}/download"), 302),
                 (page("GET", f"/files/{ready}/delete"), 200),
                 (api("confirm", key=ready), 200),  # it is known to be there
+                (api("diagnose", key=waiting), 200),  # says so
+                (fragment("GET", "/files/unfinished"), 200),
                 (api("cancel", key=given_up), 200),
             ],
         )
@@ -279,12 +318,21 @@ def test_without_the_bucket_nothing_is_confirmed_and_the_rest_stands(
     assert eventually(lambda: alice.post("/api/uploads/confirm", json={"key": waiting}).status_code == 200, within=15)
 
 
+LET_THE_TRASH_LIE = """
+import django
+django.setup()
+from files.documents import File
+from tests.lifecycle import let_the_trash_lie
+let_the_trash_lie(File.objects.scalar("key"))
+"""
+
+
 @pytest.mark.parametrize("manner", MANNERS)
 def test_a_file_deleted_without_the_bucket_is_gone_for_its_owner_and_the_sweep_does_the_rest(
     house: House, manner: Manner
 ) -> None:
     alice = house.alice
-    deleted, given_up = uploaded(alice), arrived(alice)
+    deleted, restored, given_up = uploaded(alice), uploaded(alice), arrived(alice)
     # The only way to see an object: a link from before.
     link = alice.get(f"/files/{deleted}/download").headers["Location"]
     assert BUCKET.get(link).status_code == 200
@@ -292,10 +340,14 @@ def test_a_file_deleted_without_the_bucket_is_gone_for_its_owner_and_the_sweep_d
     with house.place.without("The bucket", manner):
         assert_all_work(alice, [(fragment("POST", f"/files/{deleted}/delete"), 200), (api("cancel", key=given_up), 200)])
         assert_all_work(alice, [(page("GET", f"/files/{deleted}/download"), 404)])
-        assert deleted not in alice.get("/files/").text
+        assert_all_work(alice, [(fragment("POST", f"/files/{restored}/delete"), 200)])
+        assert_all_work(alice, [(fragment("POST", "/files/restore", key=restored), 200)])
+        listed = alice.get("/files/").text
+        assert deleted not in listed and restored in listed
 
     # A bucket that thaws may find the request that it was sent before; one that was killed cannot.
     assert eventually(lambda: BUCKET.get(link).status_code in ((200,) if manner == "down" else (200, 404)), within=15)
+    house.place.run("-c", LET_THE_TRASH_LIE)
     house.place.manage("cleanup_pending")
     assert BUCKET.get(link).status_code == 404
 
@@ -309,10 +361,14 @@ ALL_THAT_NEED_A_SESSION = [
     api("confirm", key="u/1/x"),
     api("cancel", key="u/1/x"),
     fragment("POST", "/files/confirm", key="u/1/x"),
-    fragment("POST", "/files/uploads", id="1"),
+    api("diagnose", key="u/1/x"),
+    fragment("GET", "/files/unfinished"),
+    fragment("POST", "/files/discard", key="u/1/x"),
     page("GET", "/files/u/1/x/download"),
     page("GET", "/files/u/1/x/delete"),
     page("POST", "/files/u/1/x/delete"),
+    fragment("POST", "/files/restore", key="u/1/x"),
+    fragment("POST", "/files/u/1/x/rename", name="a"),
     page("POST", "/logout"),
     page("GET", "/admin/"),
     TO_GITHUB,
@@ -343,6 +399,8 @@ def test_without_a_database_the_landing_page_stands_with_and_without_a_session(w
     with visitor(without_a_database, session="a" * 32) as alice, visitor(without_a_database) as stranger:
         assert_all_work(alice, [(LANDING, 200), (page("HEAD", "/"), 200), (page("GET", "/nowhere"), 404)])
         assert_all_work(stranger, [(LANDING, 200), (LIST[0], 302), (SIGN, 401)])
+        link = page("GET", "/s/AAAAAAAAAAAAAAAAAAAAAA")
+        assert_all_work(alice, [(link, 200)])
 
 
 def test_an_sqlite_file_that_another_holds_is_read_but_not_written(house: House, stranger: httpx.Client) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from files import uploads
-from files.documents import Cursor, File, Status
+from files.documents import Cursor, File, Order, Status
 
 from .conftest import ROOT
 
@@ -25,6 +27,28 @@ def test_a_place_survives_being_written_and_read_to_the_millisecond(year: int) -
     assert [Cursor.decode(place.encode()) for place in places] == places
 
 
+@pytest.mark.parametrize("value", ["", "ü💥", "日本", '"\\', "0" * 128, 0, 1, 2**63 - 1])
+def test_a_place_survives_whatever_it_is_sorted_by(value: str | int) -> None:
+    place = Cursor(value, "u/1/a")
+
+    assert Cursor.decode(place.encode(), Order.NAME if isinstance(value, str) else Order.SIZE) == place
+
+
+PLACES = {
+    Order.NEWEST: Cursor(datetime(2026, 1, 1, tzinfo=UTC), "u/1/a"),
+    Order.NAME: Cursor("report.pdf", "u/1/a"),
+    Order.SIZE: Cursor(1_767_225_600_000, "u/1/a"),
+}
+
+
+@pytest.mark.parametrize("order", Order)
+@pytest.mark.parametrize("other", Order)
+def test_a_place_of_one_order_is_none_of_another(order: Order, other: Order) -> None:
+    """A size and a time are both numbers: taken for one another they would skip files."""
+    with pytest.raises(ValueError, match="not a cursor") if other != order else contextlib.nullcontext():
+        assert Cursor.decode(PLACES[order].encode(), other) == PLACES[order]
+
+
 @pytest.mark.parametrize("key", ["u/1/a", "", "ü💥", '"\\', "\x00"])
 def test_a_place_survives_whatever_the_key(key: str) -> None:
     place = Cursor(datetime(2026, 1, 1, tzinfo=UTC), key)
@@ -33,13 +57,22 @@ def test_a_place_survives_whatever_the_key(key: str) -> None:
     assert place.encode().replace("-", "").replace("_", "").isalnum(), "it goes into an address as it is"
 
 
+@pytest.mark.usefixtures("django_db_setup")
 def test_a_place_is_that_of_the_file_as_mongodb_keeps_it() -> None:
     moment = uploads.now()
     File(
-        key="u/1/a", owner_id="1", name="a", content_type="a/a", size=1, status=Status.READY, created_at=moment, ready_at=moment
+        key="u/1/a",
+        owner_id="1",
+        name="a",
+        content_type="a/a",
+        size=1,
+        status=Status.READY,
+        created_at=moment,
+        ready_at=moment,
+        kind="other",
     ).save(force_insert=True)
 
-    assert [row.place for row in File.page("1", None, 2)] == [Cursor(moment, "u/1/a")]
+    assert [row.place(Order.NEWEST) for row in File.page("1", None, 2)] == [Cursor(moment, "u/1/a")]
 
 
 @pytest.mark.usefixtures("django_db_setup")
@@ -48,10 +81,49 @@ def test_the_indexes_are_those_that_the_queries_need() -> None:
 
     assert indexes == {
         (("_id", 1),),
-        (("owner_id", 1), ("status", 1), ("ready_at", -1), ("_id", -1)),
+        (("owner_id", 1), ("status", 1), ("kind", 1), ("ready_at", -1), ("_id", -1)),
+        (("owner_id", 1), ("status", 1), ("kind", 1), ("sort_name", 1), ("_id", 1)),
+        (("owner_id", 1), ("status", 1), ("kind", 1), ("size", -1), ("_id", -1)),
+        (("owner_id", 1), ("status", 1), ("words", 1)),
         (("status", 1), ("created_at", 1), ("_id", 1)),
         (("created_at", -1), ("_id", -1)),
+        (("owner_id", 1), ("created_at", -1)),
     }
+
+
+@pytest.mark.usefixtures("django_db_setup")
+def test_only_files_that_are_listed_are_in_the_indexes_of_lists() -> None:
+    """So that a signing, and the deletion of what was never confirmed, write to four indexes and not to eight."""
+    for index in File._get_collection().index_information().values():
+        partial = index.get("partialFilterExpression")
+        assert (partial in ({"status": "ready"}, {"status": "pending"})) == (index["key"][0] == ("owner_id", 1)), index
+
+
+def test_an_owners_unfinished_uploads_are_found_by_the_small_index_of_what_is_pending() -> None:
+    moment = uploads.now()
+    for number in range(600):
+        status = Status.PENDING if number % 10 == 0 else Status.READY
+        File.objects.insert(
+            File(
+                key=f"u/1/{number}",
+                owner_id=str(number // 10 % 3),
+                name="a",
+                content_type="a/a",
+                size=1,
+                status=status,
+                created_at=moment - timedelta(seconds=number),
+                ready_at=moment,
+            )
+        )
+    wanted = {"find": "files", "filter": {"owner_id": "0", "status": "pending"}, "sort": {"created_at": -1}, "limit": 20}
+
+    plan = File._get_db().command("explain", wanted, verbosity="executionStats")
+
+    found = plan["executionStats"]
+    assert "owner_id_1_created_at_-1" in str(plan["queryPlanner"]["winningPlan"])
+    assert "'SORT'" not in str(plan["queryPlanner"]["winningPlan"])
+    assert (found["nReturned"], found["totalDocsExamined"]) == (20, 20)
+    assert [file.key for file in File.unfinished("0", 3)] == ["u/1/0", "u/1/30", "u/1/60"]
 
 
 # --- who changes a status -------------------------------------------------------------------------------------------
@@ -110,13 +182,13 @@ def test_a_module_that_did_would_be_found(line: str) -> None:
 
 
 def test_every_change_of_status_names_the_status_it_expects() -> None:
-    """`File.turn` cannot be called without."""
+    """`turn` cannot be called without."""
     tree = ast.parse(UPLOADS.read_text())
     changes = [chain for call, chain in calls(tree, "modify", "update") if any(word.arg == "status" for word in call.keywords)]
 
     assert len(changes) + len(list(calls(tree, "turn"))) >= 5
     for chain in changes:
-        expected = (".pending()", ".ready()", ".deleting()", "status__in=", "status__ne=")
+        expected = (".pending()", ".ready()", ".trashed()", ".trashed_before(", ".deleting()", "status__in=", "status__ne=")
         assert any(words in ast.unparse(chain) for words in expected), ast.unparse(chain)
 
 
@@ -134,6 +206,18 @@ def test_nothing_leaves_deleting() -> None:
     for call, chain in calls(tree, "modify", "update"):
         new = next((ast.unparse(word.value) for word in call.keywords if word.arg == "status"), "Status.DELETING")
         assert new == "Status.DELETING", ast.unparse(chain)
-    for call, _ in calls(tree, "turn"):
-        before, after = ast.unparse(call.args[2]), ast.unparse(call.args[3])
-        assert after == "Status.DELETING" or before == "[Status.PENDING]"
+    assert {turning(call) for call, _ in calls(tree, "turn")} == {
+        (("PENDING",), "READY"),
+        (("PENDING",), "DELETING"),
+        (("READY",), "READY"),
+        (("READY", "TRASHED"), "TRASHED"),
+        (("TRASHED", "READY"), "READY"),
+    }
+
+
+def turning(call: ast.Call) -> tuple[tuple[str, ...], str]:
+    """What a call of `turn` turns into what: its arguments from the list of statuses on."""
+    before, after = next((first, second) for first, second in pairwise(call.args) if isinstance(first, ast.List))
+    return tuple(ast.unparse(status).removeprefix("Status.") for status in before.elts), ast.unparse(after).removeprefix(
+        "Status."
+    )

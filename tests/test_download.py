@@ -106,7 +106,7 @@ def test_a_pending_upload_is_404_even_with_its_object_there(as_alice: Client, al
 
 def test_a_deleted_file_is_404_at_once(as_alice: Client, alice: User, cast: type[Cast]) -> None:
     file = cast.upload(alice)
-    uploads.delete(str(alice.pk), file.key)
+    uploads.trash(str(alice.pk), [file.key])
 
     assert as_alice.get(url(file.key)).status_code == 404
 

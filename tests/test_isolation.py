@@ -34,7 +34,9 @@ WITHOUT_A_KEY = {
     "accounts/github/login/": "sends people to GitHub; tests/test_sign_in_github.py",
     "accounts/github/login/callback/": "brings them back; tests/test_sign_in_github.py",
     "files/": "lists one's own; tests/test_list.py",
-    "files/uploads": "makes rows of what is posted, and asks no database",
+    "files/unfinished": "lists one's own; tests/test_unfinished.py",
+    "s/<str:token>": "is for whoever has the link; tests/test_share.py",
+    "s/<str:token>/download": "is for whoever has the link; tests/test_share.py",
     "api/openapi.json": "describes the API, the same for everybody",
     "api/uploads/sign": "makes a new key",
 }
@@ -63,27 +65,30 @@ class Probe:
 
     def send(self, client: Client, headers: dict[str, str]) -> Any:
         address = "/" + fill(self.route, self.key)
+        form = f"key={self.key}&name=bobs.pdf"
         if self.method in ("GET", "HEAD") and self.kind == "form":
-            return client.generic(self.method, address, headers=headers, QUERY_STRING=f"key={self.key}")
+            return client.generic(self.method, address, headers=headers, QUERY_STRING=form)
         if self.kind == "form":
-            return client.generic(self.method, address, f"key={self.key}", "application/x-www-form-urlencoded", headers=headers)
+            return client.generic(self.method, address, form, "application/x-www-form-urlencoded", headers=headers)
         return client.generic(self.method, address, json.dumps({"key": self.key}), "application/json", headers=headers)
 
 
 def fill(route: str, key: str) -> str:
-    for blank in ("<path:key>", "<str:key>", "<key>"):
+    for blank in ("<path:key>", "<str:key>", "<key>", "<str:token>"):
         route = route.replace(blank, key)
     assert "<" not in route, f"{route} has a part that this test cannot fill: teach it"
     return route
 
 
 class Secrets:
-    """Alice's files, one for each status that may be looked for, and how they were."""
+    """Alice's files, one for each status that may be looked for, and how they were. What is in the trash could be undone."""
 
     def __init__(self, alice: User, cast: type[Cast]) -> None:
         pending = cast.sign(alice, filename="alices-secret.pdf")
         cast.put(pending)
-        self.keys = [cast.upload(alice, filename="alices-secret.pdf").key, pending.key]
+        ready, trashed = (cast.upload(alice, filename="alices-secret.pdf").key for _ in range(2))
+        uploads.trash(str(alice.pk), [trashed])
+        self.keys = [ready, pending.key, trashed]
         self.before = self.now()
 
     def now(self) -> list[object]:
@@ -136,6 +141,7 @@ ALL = sorted(set(routes(get_resolver(urls.__name__))))
 
 def test_the_routes_of_the_files_are_among_those_that_are_walked() -> None:
     assert {"files/<path:key>/download", "files/<path:key>/delete", "files/confirm"} <= set(ALL)
+    assert {"files/<path:key>/rename", "files/<path:key>/row", "files/delete", "files/restore"} <= set(ALL)
     assert {"api/uploads/confirm", "api/uploads/cancel"} <= set(ALL)
 
 

@@ -168,11 +168,11 @@ def test_a_server_with_several_processes_connects_once_in_each_after_the_fork(si
 
 
 def test_the_warning_would_be_seen(site: Site) -> None:
-    """An application that asks MongoDB before the fork: what the other tests look for in vain."""
+    """An application that asks MongoDB before the fork: what the others look for in vain. Whether it answers is its luck."""
     (site.folder / "hasty.py").write_text(
         "from uploadkit.wsgi import application\nfrom files.documents import File\nFile.objects.count()\n"
     )
-    with site.serving("gunicorn --preload", "hasty:application"):
+    with site.serving("gunicorn --preload", "hasty:application"), contextlib.suppress(AssertionError):
         site.ask_often(AT_ONCE)
 
     assert warnings_of_a_fork(site.log) != []

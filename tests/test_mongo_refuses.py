@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import mongoengine
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.test import Client
 from mongoengine.connection import get_connection
 from mongoengine.context_managers import switch_db
@@ -66,3 +68,14 @@ def test_confirming_says_so_too(as_alice: Client, alice: User, failing: Any, how
 
     assert answer.status_code == 503
     assert answer.json()["error"].startswith("MongoDB ")
+
+
+@pytest.mark.usefixtures("failing")
+def test_an_index_may_take_longer_than_a_page_may() -> None:
+    """On a large collection, or a busy disk: the release would fail half-way."""
+    slow = {"failCommands": ["createIndexes"], "blockConnection": True, "blockTimeMS": 2600}
+    get_connection("own").admin.command({"configureFailPoint": "failCommand", "mode": {"times": 1}, "data": slow})
+
+    call_command("ensure_indexes", stdout=io.StringIO())
+
+    assert len(File._get_collection().index_information()) > 1

@@ -15,7 +15,7 @@ from django.test import Client
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 import files
-from files import openapi, urls
+from files import openapi, shares, urls
 from files.forms import Invalid
 from files.names import KEY
 from files.refusals import Refusal
@@ -27,7 +27,9 @@ from .place import visitor
 from .sites import running_site
 
 HERE = "/api/openapi.json"
-SIGN, CONFIRM, CANCEL = ENDPOINTS = tuple(f"/api/uploads/{name}" for name in ("sign", "confirm", "cancel"))
+SIGN, CONFIRM, CANCEL, DIAGNOSE = ENDPOINTS = tuple(
+    f"/api/uploads/{name}" for name in ("sign", "confirm", "cancel", "diagnose")
+)
 WISH = {"filename": "report.pdf", "contentType": "application/pdf", "size": 5}
 NOWHERE = "u/1/aaaaaaaaaaaaaaaaaaaaa-x"
 
@@ -72,9 +74,11 @@ def test_every_route_of_the_api_is_in_it_and_no_other(contract: Contract) -> Non
 
 
 def test_every_refusal_there_is_is_in_it(contract: Contract) -> None:
+    """All but those of pages alone."""
     for module in pkgutil.iter_modules(files.__path__, "files."):
         importlib.import_module(module.name)
-    kinds = {(kind.code, kind.status) for kind in Refusal.__subclasses__() if kind is not Invalid}
+    of_pages = (shares.TooManyLinks,)
+    kinds = {(kind.code, kind.status) for kind in Refusal.__subclasses__() if kind not in (Invalid, *of_pages)}
     kinds |= {("invalid", Invalid.status), *Invalid.KINDS.items()}
 
     assert {(code, str(int(status))) for code, status in kinds} <= {(code, status) for _, status, code in documented(contract)}
@@ -160,7 +164,7 @@ def test_a_field_is_required_if_the_schema_says_so(as_alice: Client, contract: C
 
 
 @pytest.mark.parametrize("key", [None, "", 5, "x" * 1025, "u/1/nowhere"])
-@pytest.mark.parametrize("path", [CONFIRM, CANCEL])
+@pytest.mark.parametrize("path", [CONFIRM, CANCEL, DIAGNOSE])
 def test_a_key_that_does_not_fit_opens_nothing(as_alice: Client, contract: Contract, path: str, key: object) -> None:
     assert not contract.valid(body_of(contract.document, path), {"key": key})
     assert post_json(as_alice, path, {"key": key}).status_code in (400, 404)
@@ -229,12 +233,24 @@ class Asking:
         yield post_json(self.signed_in, CANCEL, {"key": self.cast.upload(self.alice).key})
         yield post_json(self.signed_in, CANCEL, {"key": self.cast.sign(self.alice).key})
 
+    def diagnose(self) -> Iterator[Any]:
+        yield from self.endpoint(DIAGNOSE)
+        yield post_json(self.signed_in, DIAGNOSE, {"key": NOWHERE})
+        yield post_json(self.signed_in, DIAGNOSE, {"key": self.cast.sign(self.alice).key})
+
     def here(self) -> Iterator[Any]:
         yield from self.everywhere(HERE)
 
 
 @pytest.mark.parametrize(
-    ("path", "ask"), [(HERE, Asking.here), (SIGN, Asking.sign), (CONFIRM, Asking.confirm), (CANCEL, Asking.cancel)]
+    ("path", "ask"),
+    [
+        (HERE, Asking.here),
+        (SIGN, Asking.sign),
+        (CONFIRM, Asking.confirm),
+        (CANCEL, Asking.cancel),
+        (DIAGNOSE, Asking.diagnose),
+    ],
 )
 def test_each_answer_that_it_names_is_given_and_is_as_described(
     alice: User, cast: type[Cast], settings: Any, contract: Contract, path: str, ask: Callable[[Asking], Iterator[Any]]
@@ -279,12 +295,12 @@ def test_what_is_down_is_said_as_described(alice: User, contract: Contract, tmp_
     assert answers[CONFIRM].json() == response_of(contract, CONFIRM, 503)["examples"]["unavailable"]["value"]
 
 
-def test_the_links_of_an_upload_lead_to_confirm_and_cancel(as_alice: Client, contract: Contract) -> None:
+def test_the_links_of_an_upload_lead_to_what_can_be_done_with_its_key(as_alice: Client, contract: Contract) -> None:
     links = contract.document["paths"][SIGN]["post"]["responses"]["200"]["links"].values()
     ids = {
         operation["operationId"]: path for path, methods in contract.document["paths"].items() for operation in methods.values()
     }
 
-    assert [ids[link["operationId"]] for link in links] == [CONFIRM, CANCEL]
+    assert [ids[link["operationId"]] for link in links] == [CONFIRM, CANCEL, DIAGNOSE]
     assert all(link["requestBody"] == {"key": "$response.body#/key"} for link in links)
     assert KEY.fullmatch(post_json(as_alice, SIGN, WISH).json()["key"])

@@ -19,7 +19,7 @@ def test_the_landing_page_says_what_this_is_and_leads_in(stranger: Client) -> No
     assert answer.status_code == 200
     page = answer.content.decode()
     assert "Send a file." in page
-    assert "Only you can see, download and delete them" in page
+    assert "Nobody else sees them, unless you share a link." in page
     assert 'href="/files/"' in page
 
 

@@ -20,6 +20,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -95,7 +96,7 @@ def laptop_sign_in(request: HttpRequest) -> HttpResponse:
         return render(
             request,
             "login.html",
-            {"error": "A name has letters, digits and . @ + - _ only.", "laptop_user": laptop_user()},
+            {"error": _("A name has letters, digits and . @ + - _ only."), "laptop_user": laptop_user()},
             status=400,
         )
     provider = get_adapter().get_provider(request, "dummy")
@@ -110,7 +111,7 @@ def inactive(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "error.html",
-        {"status": "Closed", "sentence": "This account was closed. Ask whoever runs this site."},
+        {"heading": _("Closed"), "sentence": _("This account was closed. Ask whoever runs this site.")},
         status=403,
     )
 

@@ -13,6 +13,7 @@ app.autodiscover_tasks()
 
 @app.on_configure.connect
 def schedule(sender: Celery, **kwargs: object) -> None:
+    # From the settings alone: the beat has no apps loaded yet, and what fails here Celery does not say.
     from django.conf import settings
 
     sender.conf.beat_schedule = {
@@ -21,6 +22,11 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "task": "files.tasks.cleanup_pending",
             "schedule": settings.CLEANUP_EVERY,
             "options": {"expires": settings.CLEANUP_EVERY.total_seconds()},
+        },
+        "trash": {
+            "task": "files.tasks.empty_trash",
+            "schedule": settings.TRASH_LIVES,
+            "options": {"expires": settings.TRASH_LIVES.total_seconds()},
         },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

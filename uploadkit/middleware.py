@@ -10,6 +10,8 @@ from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.messages.middleware import MessageMiddleware
 from django.http import HttpRequest, HttpResponseBase
+from django.middleware.gzip import GZipMiddleware
+from django.middleware.locale import LocaleMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django_htmx.middleware import HtmxMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -34,6 +36,18 @@ class ContentSecurityPolicy(ForPages, MiddlewareMixin):
         if not (settings.DEBUG and response.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.INTERNAL_SERVER_ERROR)):
             response.headers.setdefault(HEADER, self.policy)
         return response
+
+
+class Language(LocaleMiddleware):
+    """By what the browser asks for. What caches may keep for everybody is in one language, and so does not vary by it."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        for_everybody = "public" in response.headers.get("Cache-Control", "")
+        return response if for_everybody else super().process_response(request, response)
+
+
+class Compressed(ForPages, GZipMiddleware):
+    """Fifty rows are a tenth of their size. Django adds random bytes, so that their length tells nothing (BREACH)."""
 
 
 class StaticFiles(ForPages, WhiteNoiseMiddleware):  # type: ignore[misc]  # no types

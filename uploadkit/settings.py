@@ -90,9 +90,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "uploadkit.middleware.Compressed",
     "uploadkit.middleware.ContentSecurityPolicy",
     "uploadkit.middleware.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "uploadkit.middleware.Language",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -123,12 +125,17 @@ TEMPLATES: list[dict[str, Any]] = [
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "NAME": "compiled",
         "DIRS": [BASE_DIR / "templates"],
-        "OPTIONS": {"environment": "uploadkit.jinja.environment"},
+        "OPTIONS": {"environment": "uploadkit.jinja.environment", "extensions": ["jinja2.ext.i18n"]},
     },
 ]
 
+# No file is ever posted here; what somebody posts all the same is not written to the disk.
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+
 LANGUAGE_CODE = "en"
-USE_I18N = False  # one language; looking for another costs a tenth of a page
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]  # another is a folder in locale/ and a line here
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
 TIME_ZONE = "UTC"
 USE_TZ = True
 
@@ -202,6 +209,8 @@ DATABASES: dict[str, dict[str, Any]] = {
     },
 }
 DATABASE_ROUTERS = ["files.models.MongoRouter"]
+# The keys of all that files.views lets somebody delete at once, and beside them the token of the form that undoes it.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 5_010
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- counting and queueing: Redis -----------------------------------------------------------------------------------
@@ -215,7 +224,9 @@ CACHES = {
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "uploadkit",
         "OPTIONS": REDIS_OPTIONS,
-    }
+    },
+    # Of this process alone, for what need not be the same everywhere.
+    "local": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 
@@ -228,6 +239,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", str(VAR / "celerybeat-schedule"))
 CLEANUP_EVERY = env.timedelta("CLEANUP_EVERY", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
+TRASH_LIVES = timedelta(seconds=10)  # in which a deletion can be undone; the templates say so in words
 
 # --- bytes: the bucket ----------------------------------------------------------------------------------------------
 
@@ -302,16 +314,21 @@ MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 # --- what browsers are told -----------------------------------------------------------------------------------------
 
+# Previews come from the bucket alone: the endpoint may be one that other people's buckets share.
+BUCKET_URL = f"{R2_ENDPOINT_URL}/{R2_BUCKET}/"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
         "style-src": [SELF],
-        "img-src": [SELF, "data:"],
+        "img-src": [SELF, "data:", BUCKET_URL],
+        "media-src": [BUCKET_URL],
+        "frame-src": [BUCKET_URL],
+        "object-src": [NONE],
         "font-src": [SELF],
         "connect-src": [SELF, R2_ENDPOINT_URL],
-        # Chromium holds the redirect to GitHub that answers the sign-in form against this one.
-        "form-action": [SELF, GITHUB_URL],
+        # Chromium holds what a form is redirected to against this one: GitHub by the sign-in, the bucket by a link's download.
+        "form-action": [SELF, GITHUB_URL, R2_ENDPOINT_URL],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -332,7 +349,7 @@ if TRUSTED_PROXY_COUNT:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {"line": {"()": "uploadkit.logs.WithoutLinks", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     "loggers": {

@@ -10,11 +10,12 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
-from files import names, uploads
-from files.documents import File, Status
-from tests.conftest import ROOT
+from files import names, shares, uploads
+from files.documents import File, Status, named
+from files.kinds import kind_of
+from tests.conftest import ROOT, Cast
 
-from .conftest import Visit, Watch, bucket, row, status, upload_at
+from .conftest import Visit, Watch, refuse, row, status, upload_at
 
 FOLDER = ROOT / "screenshots"
 README = ROOT / "docs" / "screenshot.png"
@@ -59,7 +60,8 @@ def list_files(owner: User) -> None:
         File(
             key=key,
             owner_id=str(owner.pk),
-            name=name,
+            **named(name),
+            kind=kind_of(kind, name),
             content_type=kind,
             size=size,
             status=Status.READY,
@@ -107,25 +109,86 @@ def test_the_list(visit: Visit, alice: User, width: int, scheme: Scheme) -> None
     page.keyboard.press("Tab")
     take(page, "focus", width, scheme)
 
-    page.goto(f"/files/{File.objects.order_by('-ready_at').first().key}/delete")
-    take(page, "delete", width, scheme)
+    newest = f"/files/{File.objects.order_by('-ready_at').first().key}"
+    for form in ("rename", "delete"):
+        page.goto(f"{newest}/{form}")
+        take(page, form, width, scheme)
+
+
+@looks
+def test_what_is_done_with_the_list(visit: Visit, alice: User, width: int, scheme: Scheme) -> None:
+    list_files(alice)
+    page = look(visit, alice, "/files/", width, scheme)
+    for place in (1, 2, 3):
+        page.locator("#files [name=key]").nth(place).check()
+    page.screenshot(path=FOLDER / f"selected-{width}-{scheme}.png")
+    page.get_by_role("form", name="Selected files").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("3 files are deleted.")
+    page.screenshot(path=FOLDER / f"undo-{width}-{scheme}.png")
+    page.get_by_role("link", name="Rename Floor").click()
+    expect(page.get_by_role("textbox", name="New name of Floor")).to_be_focused()
+    take(page, "renaming", width, scheme)
+    page.get_by_role("searchbox").fill("chimney")
+    expect(page.get_by_text("No file of yours")).to_be_visible()
+    take(page, "nothing-found", width, scheme)
+
+
+@looks
+def test_previews_and_links(visit: Visit, alice: User, cast: type[Cast], width: int, scheme: Scheme) -> None:
+    list_files(alice)
+    picture = cast.upload(alice, (ROOT / "docs" / "screenshot.png").read_bytes(), filename="plan.png", content_type="image/png")
+    notes = b"Things to ask on Tuesday\n\n- the north wall\n- who has the key?\n"
+    cast.upload(alice, notes, filename="notes.txt", content_type="text/plain")
+    page = look(visit, alice, "/files/", width, scheme)
+    for name, state in (("plan.png", "preview-image"), ("notes.txt", "preview-text"), ("backup.tar.zst", "preview-none")):
+        page.get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("dialog").get_by_role("heading", name=name)).to_be_visible()
+        page.wait_for_timeout(500)  # what the bucket sends
+        page.screenshot(path=FOLDER / f"{state}-{width}-{scheme}.png")
+        page.keyboard.press("Escape")
+
+    link = shares.create(str(alice.pk), picture.key, lives=timedelta(days=7), limit=10)
+    shown = shares.create(str(alice.pk), picture.key, lives=timedelta(days=7))
+    locked = shares.create(str(alice.pk), picture.key, lives=timedelta(hours=1), password="open sesame")
+    page.get_by_role("link", name="Share plan.png").click()
+    expect(page.get_by_role("dialog").get_by_role("button", name="Copy").first).to_be_visible()
+    page.screenshot(path=FOLDER / f"share-{width}-{scheme}.png")
+    for token, state in ((shown.token, "shared"), (link.token, "shared-counted"), (locked.token, "shared-locked")):
+        page.goto(f"/s/{token}")
+        page.wait_for_timeout(500)  # what the bucket sends
+        take(page, state, width, scheme)
 
 
 @looks
 def test_an_upload_that_runs_one_that_waits_and_one_that_failed(
     visit: Visit, alice: User, watch: Watch, width: int, scheme: Scheme
 ) -> None:
-    watch.foresee("ERR_FAILED")
+    watch.foresee("413")
     list_files(alice)
     page = look(visit, alice, "/files/", width, scheme)
-    page.route(bucket(), lambda route: route.abort(), times=1)
-    page.evaluate(DROP_LARGE, ["Site visit, west side.mov", "video/quicktime", 12 * MEGABYTE])
+    refuse(
+        page, "**/api/uploads/sign", 413, "The file has 61.0\xa0MB; 50.0\xa0MB is the most. Choose a smaller one.", "too_large"
+    )
+    page.evaluate(DROP_LARGE, ["Site visit, west side.mov", "video/quicktime", 61 * MEGABYTE])
     expect(row(page, "Site visit")).to_have_attribute("data-state", "failed")
     take(page, "failed", width, scheme)
 
     upload = upload_slowly(page, "Model of the roof.ifc", "application/x-step", 20)
     come_to(upload, "[3-9][0-9]")
     take(page, "uploading", width, scheme)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    take(page, "paused", width, scheme)
+
+
+@looks
+def test_what_was_not_finished(visit: Visit, alice: User, cast: type[Cast], width: int, scheme: Scheme) -> None:
+    list_files(alice)
+    cast.put(cast.sign(alice, filename="Lease, signed.pdf"))
+    cast.sign(alice, filename="Walk through the garden.mp4", content_type="video/mp4", size=31_000_000)
+    page = look(visit, alice, "/files/", width, scheme)
+    expect(page.get_by_role("button", name="Finish")).to_be_visible()
+    take(page, "unfinished", width, scheme)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "mongo"])

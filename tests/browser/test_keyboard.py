@@ -7,23 +7,23 @@ from .conftest import Held, Visit, Watch, a_file, bucket, button, choose, finish
 from .test_failures import fail_once
 from .test_list import ready
 
-# The outline of what has the focus; for the chooser, which is not to be seen, that of the zone around it.
-OUTLINE = """() => {
+# The outline of what has the focus, or of what shows it in its place: a chooser of files is not to be seen.
+OUTLINE = """(shown) => {
     const active = document.activeElement;
-    const style = getComputedStyle(active.id === "chooser" ? document.querySelector(".drop") : active);
+    const style = getComputedStyle(shown ? document.querySelector(shown) : active);
     return [active.tagName, style.outlineStyle, parseFloat(style.outlineWidth)];
 }"""
 
 
-def tab_to(page: Page, wanted: str) -> None:
-    """Press Tab until the focus is on what the selector names, which must then be seen to have it."""
+def tab_to(page: Page, wanted: str, shown: str | None = None) -> None:
+    """Press Tab until the focus is on what the selector names, which must then be seen to have it; or `shown` in its place."""
     for _ in range(30):
         page.keyboard.press("Tab")
         if page.evaluate("(wanted) => document.activeElement.matches(wanted)", wanted):
             break
     else:
         raise AssertionError(f"{wanted} cannot be reached")
-    _, style, width = page.evaluate(OUTLINE)
+    _, style, width = page.evaluate(OUTLINE, shown)
     assert (style, width >= 2) == ("solid", True)
 
 
@@ -48,7 +48,7 @@ def test_choosing_files(page: Page) -> None:
 
     # Before the tabbing: Chromium takes a moment until it hands its dialog over.
     page.on("filechooser", keep)
-    tab_to(page, "#chooser")
+    tab_to(page, "#chooser", ".drop")
     page.keyboard.press("Space")
 
     until(page, lambda: opened)
@@ -87,13 +87,13 @@ def test_removing_leads_to_the_next_row(page: Page, watch: Watch) -> None:
 
 
 def test_an_upload_that_fails_under_the_focus_puts_it_on_the_way_on(page: Page, watch: Watch) -> None:
-    watch.foresee("ERR_FAILED")
-    puts = Held(page, bucket())
+    watch.foresee("413")
+    signing = Held(page, "**/api/uploads/sign", "POST")
     choose(page, a_file())
-    puts.wait_for()
+    signing.wait_for()
     tab_to(page, "[data-act=cancel]")
 
-    puts.waiting.pop().abort()
+    signing.waiting.pop().fulfill(status=413, json={"error": "The file is too large.", "code": "too_large"})
 
     expect(button(row(page, "report.txt"), "Try again")).to_be_focused()
 
@@ -113,19 +113,18 @@ def test_an_upload_that_ends_under_the_focus_does_not_lose_it(page: Page) -> Non
 def test_deleting_leads_to_the_next_file(visit: Visit, alice: User) -> None:
     ready(alice, 3)
     page = visit(alice)
-    page.on("dialog", lambda dialog: dialog.accept())
-    files = page.locator("#files > .file")
+    files = page.locator("#files > .file:visible")
 
-    tab_to(page, "[hx-confirm]")
+    tab_to(page, "[data-do=trash]")
     page.keyboard.press("Enter")
     expect(files).to_have_count(2)
     focus_is_on_something(page)
 
 
-def test_showing_older_files_leads_to_the_first_of_them(visit: Visit, alice: User) -> None:
+def test_showing_more_files_leads_to_the_first_of_them(visit: Visit, alice: User) -> None:
     ready(alice, 60)
     page = visit(alice)
-    page.get_by_role("link", name="Show older files").focus()
+    page.get_by_role("link", name="Show more files").focus()
     page.keyboard.press("Enter")
 
     expect(page.locator("#files > .file")).to_have_count(60)

@@ -5,23 +5,26 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Download, Locator, Page, Route, expect
 
 from files import names as file_names
 from files import storage, uploads
-from files.documents import File, Status
+from files.documents import File, Status, named
 
 from .conftest import (
+    Held,
     Site,
     Visit,
     Watch,
     a_file,
+    bucket,
     choose,
     download,
     end_sessions,
     finished,
     names,
     refuse,
+    row,
     sign_in,
     until,
 )
@@ -37,7 +40,8 @@ def ready(owner: User, count: int, *, since: datetime = NOON, prefix: str = "fil
             File(
                 key=file_names.new_key(str(owner.pk), name),
                 owner_id=str(owner.pk),
-                name=name,
+                **named(name),
+                kind="document",
                 content_type="text/plain",
                 size=number + 1,
                 status=Status.READY,
@@ -51,20 +55,25 @@ def ready(owner: User, count: int, *, since: datetime = NOON, prefix: str = "fil
     return listed
 
 
-def show_older(page: Page) -> None:
-    page.get_by_role("link", name="Show older files").click()
+def show_more(page: Page) -> None:
+    """By scrolling to where they would be."""
+    page.keyboard.press("End")
 
 
-def answer(page: Page, *, accept: bool) -> list[str]:
-    """Answer the next question of the browser; what it asked is in the list."""
-    asked: list[str] = []
+def files(page: Page) -> Locator:
+    return page.locator("#files > .file:visible")
 
-    def handle(dialog: Dialog) -> None:
-        asked.append(dialog.message)
-        dialog.accept() if accept else dialog.dismiss()
 
-    page.once("dialog", handle)
-    return asked
+def box(page: Page, name: str) -> Locator:
+    return page.get_by_role("checkbox", name=f"Select {name}")
+
+
+def delete(page: Page, name: str) -> None:
+    page.get_by_role("link", name=f"Delete {name}").click()
+
+
+def undo(page: Page) -> Locator:
+    return page.get_by_role("status").get_by_role("button", name="Undo")
 
 
 def test_a_stranger_is_sent_to_sign_in(visit: Visit) -> None:
@@ -81,8 +90,7 @@ def test_an_empty_list_says_so_until_there_is_a_file(page: Page) -> None:
     expect(finished(page, "report.txt")).to_be_visible()
     expect(empty).to_be_hidden()
 
-    answer(page, accept=True)
-    page.get_by_role("link", name="Delete report.txt").click()
+    delete(page, "report.txt")
     expect(finished(page, "report.txt")).to_have_count(0)
     expect(empty).to_be_visible()
 
@@ -94,20 +102,18 @@ def test_nobody_sees_the_files_of_somebody_else(visit: Visit, alice: User, bob: 
     assert len(names(visit(bob))) == 3
 
 
-def test_older_files_come_page_by_page_into_the_same_list(visit: Visit, alice: User) -> None:
+def test_more_files_come_as_somebody_scrolls_each_once(visit: Visit, alice: User) -> None:
     ready(alice, 120)
     page = visit(alice)
-    files = page.locator("#files > .file")
-    expect(files).to_have_count(50)
+    expect(files(page)).to_have_count(50)
 
-    show_older(page)
-    expect(files).to_have_count(100)
-    show_older(page)
-    expect(files).to_have_count(120)
+    page.keyboard.press("End")
+    expect(files(page)).to_have_count(100)
+    page.keyboard.press("End")
+    expect(files(page)).to_have_count(120)
 
-    expect(page.get_by_role("link", name="Show older files")).to_have_count(0)
-    in_order = [file.name for file in File.objects.order_by("-ready_at", "-key")]
-    assert names(page) == in_order
+    expect(page.get_by_role("link", name="Show more files")).to_have_count(0)
+    assert names(page) == [file.name for file in File.objects.order_by("-ready_at", "-key")]
     expect(page).to_have_url("/files/")
 
 
@@ -117,96 +123,351 @@ def test_paging_skips_no_file_while_others_come_and_go(visit: Visit, alice: User
     first_page = names(page)
 
     # The very file that the next page starts behind, and one above it; and two new ones.
-    uploads.delete(str(alice.pk), File.objects.get(name=first_page[49]).key)
-    uploads.delete(str(alice.pk), File.objects.get(name=first_page[0]).key)
+    gone = [File.objects.get(name=first_page[place]).key for place in (49, 0)]
+    assert uploads.trash(str(alice.pk), gone) == 2
     ready(alice, 2, since=NOON + timedelta(days=1), prefix="later")
-    show_older(page)
-    expect(page.locator("#files > .file")).to_have_count(100)
-    show_older(page)
-    expect(page.locator("#files > .file")).to_have_count(120)
+    show_more(page)
+    expect(files(page)).to_have_count(100)
+    page.keyboard.press("End")
+    expect(files(page)).to_have_count(120)
 
     seen = names(page)
     assert len(set(seen)) == 120
     assert sorted(seen) == [f"file {number:03}.txt" for number in range(120)]
 
 
-def test_a_page_of_older_files_that_does_not_come_is_said_and_can_be_asked_for_again(
-    visit: Visit, alice: User, watch: Watch
-) -> None:
+def test_more_files_that_do_not_come_are_said_and_can_be_asked_for_again(visit: Visit, alice: User, watch: Watch) -> None:
     watch.foresee("503")
     ready(alice, 60)
     page = visit(alice)
     refuse(page, "**/files/?after=*", 503, "MongoDB does not answer.")
 
-    show_older(page)
+    show_more(page)
     expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
-    show_older(page)
-    expect(page.locator("#files > .file")).to_have_count(60)
+    page.get_by_role("link", name="Show more files").click()
+    expect(files(page)).to_have_count(60)
     expect(page.get_by_role("alert")).to_be_hidden()
 
 
-def test_delete_asks_first_and_no_means_no(page: Page, watch: Watch) -> None:
-    choose(page, a_file())
+# --- search, kind, order ------------------------------------------------------------------------------------------------
+
+
+def test_what_is_searched_filtered_and_sorted_is_in_the_address_and_back_works(visit: Visit, alice: User) -> None:
+    ready(alice, 60)
+    ready(alice, 3, prefix="Über")
+    File.objects(name="Über 002.txt").update(kind="image")
+    page = visit(alice)
+
+    page.get_by_role("searchbox").press_sequentially("uber")
+    expect(files(page)).to_have_count(3)
+    expect(page).to_have_url("/files/?q=uber")
+    page.get_by_label("Kind").select_option("Images")
+    expect(files(page)).to_have_count(1)
+    expect(page).to_have_url("/files/?q=uber&kind=image")
+    page.get_by_role("searchbox").fill("zzz")
+    expect(page.get_by_text("No file of yours has a word that begins with “zzz”.")).to_be_visible()
+
+    page.go_back()
+    expect(files(page)).to_have_count(1)
+    page.go_back()
+    expect(files(page)).to_have_count(3)
+    expect(page.get_by_label("Kind")).to_have_value("")
+    page.go_back()
+    expect(files(page)).to_have_count(50)
+    expect(page.get_by_role("searchbox")).to_have_value("")
+
+    page.get_by_label("Order").select_option("Largest first")
+    expect(page).to_have_url("/files/?sort=size")
+    expect(files(page).first.locator(".name")).to_have_text("file 059.txt")
+    page.reload()
+    expect(page.get_by_label("Order")).to_have_value("size")
+    page.keyboard.press("End")
+    expect(files(page)).to_have_count(63)
+    assert names(page)[:60] == [f"file {number:03}.txt" for number in reversed(range(3, 60))] + names(page)[57:60]
+
+
+def test_of_two_searches_the_later_counts_whichever_is_answered_first(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    ready(alice, 2, prefix="other")
+    page = visit(alice)
+    first = Held(page, "**/files/?q=file", "GET")
+
+    page.get_by_role("searchbox").fill("file")
+    first.wait_for()
+    page.get_by_role("searchbox").fill("other")
+    until(page, lambda: page.url.endswith("?q=other"))
+    first.let_go()
+
+    expect(files(page)).to_have_count(2)
+    page.wait_for_load_state("networkidle")
+    assert all(name.startswith("other") for name in names(page))
+
+
+def test_a_search_leaves_uploads_under_way_alone(page: Page) -> None:
+    puts = Held(page, bucket())
+    choose(page, a_file("going.txt"))
+    puts.wait_for()
+
+    page.get_by_role("searchbox").fill("zzz")
+    expect(page).to_have_url("/files/?q=zzz")
+    expect(row(page, "going.txt")).to_be_visible()
+    puts.let_go()
+    expect(finished(page, "going.txt")).to_be_visible()
+
+
+# --- deletion -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_confirmed_while_a_search_is_answered_stays_on_the_list_once(page: Page, alice: User) -> None:
+    ready(alice, 1)
+    page.reload()
+    searches, answers = [], []
+
+    def answer_later(route: Route) -> None:
+        searches.append(route)
+        answers.append(route.fetch())
+
+    page.route("**/files/?q=*", answer_later)
+    page.get_by_role("searchbox").fill("file")
+    until(page, lambda: len(answers) == 1)
+    choose(page, a_file("report.txt"))
     expect(finished(page, "report.txt")).to_be_visible()
 
-    asked = answer(page, accept=False)
-    page.get_by_role("link", name="Delete report.txt").click()
-
-    until(page, lambda: asked)
-    assert asked == ["Delete report.txt? This cannot be undone."]
-    expect(finished(page, "report.txt")).to_be_visible()
-    assert watch.sent("POST", "/delete") == []
+    searches[0].fulfill(response=answers[0])
+    expect(files(page).locator(".name")).to_have_text(["report.txt", "file 000.txt"])
 
 
-def test_delete_takes_the_row_and_the_object_away(page: Page) -> None:
+def test_a_search_that_failed_is_asked_again_by_enter(visit: Visit, alice: User, watch: Watch) -> None:
+    watch.foresee("503")
+    ready(alice, 3)
+    page = visit(alice)
+    refuse(page, "**/files/?q=001", 503, "MongoDB does not answer.")
+    search = page.get_by_role("searchbox")
+    search.fill("001")
+    expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
+
+    search.press("Enter")
+    expect(files(page)).to_have_count(1)
+    search.clear()
+    expect(files(page)).to_have_count(3)
+    page.go_back()
+    expect(files(page)).to_have_count(1)
+
+
+def test_what_was_uploaded_on_top_is_listed_once_when_its_own_place_comes(page: Page, alice: User) -> None:
+    ready(alice, 60)
+    page.goto("/files/?sort=name")
+    choose(page, a_file("zebra.txt"))
+    expect(finished(page, "zebra.txt")).to_be_visible()
+
+    show_more(page)
+    expect(finished(page, "file 059.txt")).to_be_visible()
+    assert names(page).count("zebra.txt") == 1
+
+
+def test_a_deletion_can_be_undone_for_ten_seconds(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice)
+    before = names(page)
+
+    delete(page, "file 001.txt")
+    expect(files(page)).to_have_count(2)
+    expect(page.get_by_role("status")).to_contain_text("The file is deleted.")
+    undo(page).click()
+
+    expect(files(page)).to_have_count(3)
+    expect(page.get_by_role("status")).to_contain_text("The file is back.")
+    assert names(page) == before
+    assert File.objects.ready().count() == 3
+
+
+def test_a_deletion_that_is_not_undone_takes_the_object_also_when_the_browser_is_closed(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
     choose(page, a_file())
     expect(finished(page, "report.txt")).to_be_visible()
     (file,) = File.objects.ready()
 
-    answer(page, accept=True)
-    page.get_by_role("link", name="Delete report.txt").click()
+    delete(page, "report.txt")
+    expect(undo(page)).to_be_visible()
+    page.close()
+    assert storage.head(file.key) is not None
+    monkeypatch.setattr(uploads, "TRASH_LIVES", timedelta(0))
+    uploads.empty_trash()
 
-    expect(finished(page, "report.txt")).to_have_count(0)
-    until(page, lambda: storage.head(file.key) is None)
-    page.reload()
-    assert names(page) == []
-
-
-def test_a_delete_that_fails_keeps_the_row_and_says_why(page: Page, watch: Watch) -> None:
-    watch.foresee("503")
-    choose(page, a_file())
-    expect(finished(page, "report.txt")).to_be_visible()
-    refuse(page, "**/delete", 503, "MongoDB does not answer.")
-
-    answer(page, accept=True)
-    page.get_by_role("link", name="Delete report.txt").click()
-
-    expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
-    expect(page.get_by_role("alert")).to_be_in_viewport()
-    expect(finished(page, "report.txt")).to_be_visible()
+    assert storage.head(file.key) is None
+    assert File.objects.count() == 0
 
 
-def test_what_went_wrong_is_seen_far_down_the_list(visit: Visit, alice: User, watch: Watch) -> None:
+def test_undo_goes_when_its_time_is_over(visit: Visit, alice: User) -> None:
+    ready(alice, 2)
+    page = visit(alice, None)
+    page.clock.install()
+    page.goto("/files/")
+
+    delete(page, "file 001.txt")
+    expect(undo(page)).to_be_visible()
+    page.clock.run_for(10_500)
+
+    expect(undo(page)).to_have_count(0)
+    expect(page.locator("#files > .file")).to_have_count(1)
+
+
+def test_a_deletion_that_fails_brings_the_row_back_and_says_why(visit: Visit, alice: User, watch: Watch) -> None:
+    """Also far down the list."""
     watch.foresee("503")
     ready(alice, 50)
     page = visit(alice)
-    refuse(page, "**/delete", 503, "MongoDB does not answer.")
+    refuse(page, "**/files/delete", 503, "MongoDB does not answer.")
 
-    answer(page, accept=True)
-    page.get_by_role("link", name="Delete file 000.txt").click()
+    delete(page, "file 000.txt")
 
     expect(page.get_by_role("alert")).to_contain_text("MongoDB does not answer.")
     expect(page.get_by_role("alert")).to_be_in_viewport()
+    expect(files(page)).to_have_count(50)
 
 
-@pytest.mark.parametrize("act", ["Delete file 000.txt", "Show older files"])
+def test_deletions_that_follow_each_other_faster_than_their_answers_are_all_sent(
+    visit: Visit, alice: User, watch: Watch
+) -> None:
+    """One that fails brings its own row back, and "Undo" is for the last."""
+    watch.foresee("503")
+    ready(alice, 5)
+    page = visit(alice)
+    refuse(page, "**/files/delete", 503, "MongoDB does not answer.")
+    held = Held(page, "**/files/delete", "POST")
+
+    for number in range(4):
+        delete(page, f"file 00{number}.txt")
+    held.wait_for()
+    held.waiting.pop().fallback()
+    held.let_go()
+
+    expect(undo(page)).to_be_visible()
+    assert {file.name for file in File.objects.ready()} == {"file 000.txt", "file 004.txt"}
+    expect(files(page).locator(".name")).to_have_text(["file 004.txt", "file 000.txt"])
+    undo(page).click()
+    expect(files(page)).to_have_count(3)
+    assert {file.name for file in File.objects.ready()} == {"file 000.txt", "file 003.txt", "file 004.txt"}
+
+
+def test_undo_after_a_search_shows_the_file_as_well(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice)
+    delete(page, "file 001.txt")
+    expect(undo(page)).to_be_visible()
+    with page.expect_response("**/files/?q=file"):
+        page.get_by_role("searchbox").fill("file")
+
+    undo(page).click()
+    expect(finished(page, "file 001.txt")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_be_focused()
+
+
+# --- several at once ----------------------------------------------------------------------------------------------------
+
+
+def test_several_are_selected_deleted_and_brought_back(visit: Visit, alice: User) -> None:
+    ready(alice, 10)
+    page = visit(alice)
+    listed = names(page)
+    bar = page.get_by_role("form", name="Selected files")
+    expect(bar).to_be_hidden()
+
+    box(page, listed[1]).check()
+    box(page, listed[4]).click(modifiers=["Shift"])
+    expect(bar).to_contain_text("4 selected")
+    bar.get_by_role("button", name="Clear").click()
+    expect(bar).to_be_hidden()
+
+    page.get_by_role("checkbox", name="Select all that are shown").check()
+    expect(bar).to_contain_text("10 selected")
+    box(page, "file 003.txt").uncheck()
+    bar.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status")).to_contain_text("9 files are deleted.")
+    expect(files(page)).to_have_count(1)
+    assert [file.name for file in File.objects.ready()] == ["file 003.txt"]
+
+    page.keyboard.press("Control+z")
+    expect(files(page)).to_have_count(10)
+    expect(page.get_by_role("status")).to_contain_text("9 files are back.")
+    assert File.objects.ready().count() == 10
+
+
+def test_several_are_downloaded(page: Page, tmp_path: Path) -> None:
+    sent = [a_file("one.txt", 30), a_file("two.txt", 40), a_file("three.txt", 50)]
+    choose(page, *sent)
+    for file in sent:
+        expect(finished(page, file["name"])).to_be_visible()
+    came: list[Download] = []
+
+    def keep(download: Download) -> None:
+        came.append(download)
+
+    page.on("download", keep)
+    page.get_by_role("checkbox", name="Select all that are shown").check()
+    page.get_by_role("form", name="Selected files").get_by_role("button", name="Download").click()
+
+    until(page, lambda: len(came) == 3)
+    saved = {download.suggested_filename: Path(download.path()).read_bytes() for download in came}
+    assert saved == {file["name"]: file["buffer"] for file in sent}
+
+
+def test_several_after_the_session_ended_are_no_pages_to_sign_in(visit: Visit, alice: User, watch: Watch) -> None:
+    watch.foresee("401")
+    ready(alice, 2)
+    page = visit(alice)
+    saved: list[str] = []
+    page.on("download", lambda it: saved.append(it.suggested_filename))
+    end_sessions()
+
+    page.get_by_role("checkbox", name="Select all that are shown").check()
+    page.get_by_role("form", name="Selected files").get_by_role("button", name="Download").click()
+
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out.")
+    assert saved == []
+
+
+# --- names --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_renamed_in_its_row(page: Page, tmp_path: Path, watch: Watch) -> None:
+    sent = a_file("report.txt")
+    choose(page, sent)
+    expect(finished(page, "report.txt")).to_be_visible()
+
+    page.get_by_role("link", name="Rename report.txt").click()
+    field = page.get_by_role("textbox", name="New name of report.txt")
+    expect(field).to_be_focused()
+    page.keyboard.type("Jahresbericht <2026>")  # what is selected is the name without its end
+    page.keyboard.press("Enter")
+    expect(finished(page, "Jahresbericht <2026>.txt")).to_be_visible()
+    assert download(page, page.get_by_role("link", name="Download Jahresbericht"), tmp_path)[1] == sent["buffer"]
+
+    page.get_by_role("link", name="Rename Jahresbericht").click()
+    expect(page.get_by_role("textbox", name="New name of Jahresbericht")).to_be_focused()
+    page.keyboard.type("never mind")
+    page.keyboard.press("Escape")
+    expect(finished(page, "Jahresbericht <2026>.txt")).to_be_visible()
+
+    watch.foresee("400")
+    page.get_by_role("link", name="Rename Jahresbericht").click()
+    page.get_by_role("textbox", name="New name of Jahresbericht").fill("..")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("The file needs a name.")
+    expect(page.get_by_role("textbox", name="New name of Jahresbericht")).to_be_visible()
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["Delete file 000.txt", "Show more files"])
 def test_a_session_that_ended_offers_to_sign_in(visit: Visit, alice: User, watch: Watch, open_site: Site, act: str) -> None:
     watch.foresee("401")
     ready(alice, 1 if act.startswith("Delete") else 60)
     page = visit(alice)
     end_sessions()
 
-    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("link", name=act).click()
 
     notice = page.get_by_role("alert")
@@ -223,7 +484,7 @@ def test_a_download_after_the_session_ended_goes_to_sign_in(page: Page, tmp_path
     saved: list[str] = []
     page.on("download", lambda it: saved.append(it.suggested_filename))
 
-    finished(page, "report.txt").locator("a.name").click()
+    page.get_by_role("link", name="Download report.txt").click()
 
     until(page, lambda: saved or page.url.partition("?")[0].endswith("/login"))
     assert saved == [], "the page to sign in was saved as if it were the file"
@@ -234,22 +495,10 @@ def test_a_file_is_downloaded_and_not_shown(page: Page, tmp_path: Path) -> None:
     choose(page, html)
     expect(finished(page, "page.html")).to_be_visible()
 
-    saved_as, body = download(page, finished(page, "page.html").locator("a.name"), tmp_path)
+    saved_as, body = download(page, page.get_by_role("link", name="Download page.html"), tmp_path)
 
     assert (saved_as, body) == ("page.html", html["buffer"])
     expect(page).to_have_url("/files/")
-
-
-def test_a_name_that_is_html_is_text_in_the_question_too(page: Page) -> None:
-    name = '<b>bold "quoted".txt'
-    choose(page, a_file(name))
-    expect(finished(page, name)).to_be_visible()
-
-    asked = answer(page, accept=False)
-    finished(page, name).get_by_role("link", name="Delete").click()
-    until(page, lambda: asked)
-
-    assert asked == [f"Delete {name}? This cannot be undone."]
 
 
 def test_signing_in_elsewhere_as_somebody_else_shows_no_file_of_the_first(
@@ -260,8 +509,7 @@ def test_signing_in_elsewhere_as_somebody_else_shows_no_file_of_the_first(
     expect(finished(page, "report.txt")).to_be_visible()
     sign_in(page.context, bob, open_site)
 
-    answer(page, accept=True)
-    page.get_by_role("link", name="Delete report.txt").click()
+    delete(page, "report.txt")
 
     expect(page.get_by_role("alert")).to_contain_text("There is no such file among yours.")
     assert File.objects.ready().count() == 1

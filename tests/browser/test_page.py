@@ -1,5 +1,6 @@
 """What holds for every page: where it loads from, what it forbids, and that it can be read on any screen."""
 
+import gzip
 import re
 from typing import Any, Literal
 
@@ -59,6 +60,10 @@ def test_the_policy_allows_no_inline_script_and_names_the_bucket(page: Page) -> 
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == "'self'"
     assert policy["connect-src"].split() == ["'self'", settings.R2_ENDPOINT_URL]
+    bucket = f"{settings.R2_ENDPOINT_URL}/{settings.R2_BUCKET}/"
+    assert policy["img-src"].split() == ["'self'", "data:", bucket]
+    assert policy["media-src"] == policy["frame-src"] == bucket
+    assert policy["object-src"] == "'none'"
 
 
 def test_the_browser_holds_to_the_policy(page: Page, watch: Watch) -> None:
@@ -83,6 +88,15 @@ def test_nothing_is_asked_of_anybody_but_the_site_and_the_bucket(page: Page, wat
 
     assert watch.hosts() == {open_site.origin, settings.R2_ENDPOINT_URL}
     assert all("/static/" in request.url for request in watch.requests if request.resource_type in ("script", "stylesheet"))
+
+
+def test_the_list_with_all_that_it_loads_is_light(page: Page, watch: Watch) -> None:
+    """The page, its style sheet, htmx and our script, as a server that compresses sends them."""
+    loaded = {request.url for request in watch.requests if request.resource_type in ("document", "script", "stylesheet")}
+
+    weights = {url: len(gzip.compress(page.request.get(url).body(), 6)) for url in loaded}
+    assert len(weights) == 4
+    assert sum(weights.values()) < 45_000, weights
 
 
 def test_bytes_never_pass_through_the_site(page: Page, watch: Watch, open_site: Site) -> None:

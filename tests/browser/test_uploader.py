@@ -79,19 +79,19 @@ def test_text_that_is_dropped_is_no_upload(page: Page, watch: Watch) -> None:
         page.dispatch_event(".drop", event, {"dataTransfer": transfer})
 
     expect(page.locator("#uploader")).not_to_have_class(re.compile("dragging"))
-    assert watch.sent("POST", "/files/uploads") == []
+    assert watch.sent("POST", "/api/uploads/sign") == []
+    expect(page.locator("[data-upload]")).to_have_count(0)
 
 
-def test_each_file_has_a_row_from_the_server_before_anything_is_signed(page: Page, watch: Watch) -> None:
+def test_each_file_has_a_row_before_anything_is_asked_of_the_site(page: Page) -> None:
     signing = Held(page, "**/api/uploads/sign", "POST")
     choose(page, *[a_file(f"{number}.txt") for number in range(5)])
-    signing.wait_for(3)
+    signing.wait_for(4)
 
-    assert page.locator("[data-upload]").count() == 5
-    asked = watch.sent("POST", "/files/uploads")
-    assert [request.headers.get("hx-request") for request in asked] == ["true"]
+    assert page.locator("[data-upload] .name").all_inner_texts() == [f"{number}.txt" for number in range(5)]
     assert File.objects.count() == 0
     signing.let_go()
+    expect(page.locator("#files > .file")).to_have_count(5)
 
 
 def test_percent_and_speed_move_and_100_is_not_said_before_it_is_confirmed(page: Page) -> None:
@@ -100,12 +100,12 @@ def test_percent_and_speed_move_and_100_is_not_said_before_it_is_confirmed(page:
     choose(page, a_file("slow.bin", 800_000))
     confirming.wait_for()
 
-    moving = [re.fullmatch(r"(\d+) %, ([\d.]+) (KB|MB)/s", sentence) for sentence in said(page, "status")]
+    moving = [re.fullmatch(r"(\d+) %, ([\d.]+) (KB|MB)/s(?:, \d+ s left)?", sentence) for sentence in said(page, "status")]
     percents = [int(step[1]) for step in moving if step]
     speeds = [float(step[2]) for step in moving if step and step[3] == "KB"]
     assert len(percents) >= 4
     assert percents == sorted(percents)
-    assert percents[-1] == 99
+    assert percents[-1] <= 99
     assert any(200 < speed < 800 for speed in speeds)
     bar = said(page, "percent")
     assert bar == sorted(bar)
@@ -132,32 +132,21 @@ def test_progress_is_announced_at_the_quarters_and_politely(page: Page) -> None:
     expect(page.locator("[aria-live=assertive]")).to_have_count(0)
 
 
-def test_three_go_at_once_and_the_others_wait_their_turn(page: Page, watch: Watch) -> None:
+def test_four_go_at_once_and_the_others_wait_their_turn(page: Page, watch: Watch) -> None:
     puts = Held(page, bucket())
     choose(page, *[a_file(f"{number}.txt") for number in range(7)])
-    puts.wait_for(3)
+    puts.wait_for(4)
 
-    expect(page.locator("[data-state=waiting]")).to_have_count(4)
-    assert len(watch.sent("POST", "/api/uploads/sign")) == 3
+    expect(page.locator("[data-state=waiting]")).to_have_count(3)
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 4
 
     for arrived in range(1, 8):
         puts.wait_for()
         puts.let_one_go()
         expect(page.locator("#files > .file")).to_have_count(arrived)
-        under_way = min(3, 7 - arrived)
+        under_way = min(4, 7 - arrived)
         puts.wait_for(under_way)
         assert len(puts.waiting) == under_way
-
-
-def test_files_chosen_while_the_last_ones_get_their_rows_are_not_forgotten(page: Page) -> None:
-    rows = Held(page, "**/files/uploads", "POST")
-    for name in ("one.txt", "two.txt", "three.txt"):
-        choose(page, a_file(name))
-    rows.wait_for()
-    rows.let_go()
-
-    expect(page.locator("#files > .file")).to_have_count(3)
-    assert sorted(names(page)) == ["one.txt", "three.txt", "two.txt"]
 
 
 def test_the_same_file_can_be_chosen_twice(page: Page) -> None:
@@ -172,7 +161,7 @@ def test_what_was_uploaded_comes_back_byte_for_byte_and_by_its_name(page: Page, 
     choose(page, sent)
     expect(finished(page, name)).to_be_visible()
 
-    saved_as, body = download(page, finished(page, name).locator("a.name"), tmp_path)
+    saved_as, body = download(page, finished(page, name).get_by_role("link", name=f"Download {name}", exact=True), tmp_path)
 
     # Chromium itself replaces what some file system does not take, and the joiner inside of an emoji.
     assert re.sub("[_\u200d]", "-", saved_as) == re.sub("[_\u200d]", "-", name)
@@ -210,15 +199,15 @@ def test_cancel_stops_the_upload_and_gives_up_its_document(page: Page, alice: Us
 
 def test_cancel_while_waiting_for_a_turn_signs_nothing(page: Page, watch: Watch) -> None:
     puts = Held(page, bucket())
-    choose(page, *[a_file(f"{number}.txt") for number in range(4)])
-    puts.wait_for(3)
+    choose(page, *[a_file(f"{number}.txt") for number in range(5)])
+    puts.wait_for(4)
 
     button(page.locator("[data-state=waiting]"), "Cancel").click()
     puts.let_go()
 
-    expect(page.locator("#files > .file")).to_have_count(3)
+    expect(page.locator("#files > .file")).to_have_count(4)
     expect(page.locator("[data-upload]")).to_have_count(0)
-    assert len(watch.sent("POST", "/api/uploads/sign")) == 3
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 4
 
 
 def test_cancel_while_it_is_being_signed_leaves_no_pending_document(page: Page, watch: Watch) -> None:
@@ -235,6 +224,21 @@ def test_cancel_while_it_is_being_signed_leaves_no_pending_document(page: Page, 
     expect(row(page, "report.txt")).to_have_count(0)
     until(page, lambda: File.objects.pending().count() == 0)
     assert watch.sent("PUT", "") == []
+
+
+@pytest.mark.parametrize("refused", [413, 429, 503])
+def test_cancel_while_a_signing_is_being_refused_is_the_last_of_it(page: Page, watch: Watch, refused: int) -> None:
+    watch.foresee(str(refused))
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    choose(page, a_file())
+    signing.wait_for()
+
+    button(row(page, "report.txt"), "Cancel").click()
+    signing.waiting.pop().fulfill(status=refused, json={"error": "Not now.", "code": "refused"}, headers={"Retry-After": "1"})
+
+    expect(page.locator("#queue")).to_be_hidden()
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 1
 
 
 def test_an_upload_does_not_disturb_the_files_that_are_listed(page: Page) -> None:

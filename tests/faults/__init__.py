@@ -2,6 +2,17 @@
 
 from tests.faults.invariants import assert_nothing_is_lost
 from tests.faults.people import Acknowledged, Person, Traffic
-from tests.faults.stack import CSRF, PEOPLE, Stack, pid_of, web_workers
+from tests.faults.stack import CSRF, PEOPLE, TO_SWEEP, Stack, pid_of, web_workers
 
-__all__ = ["CSRF", "PEOPLE", "Acknowledged", "Person", "Stack", "Traffic", "assert_nothing_is_lost", "pid_of", "web_workers"]
+__all__ = [
+    "CSRF",
+    "PEOPLE",
+    "TO_SWEEP",
+    "Acknowledged",
+    "Person",
+    "Stack",
+    "Traffic",
+    "assert_nothing_is_lost",
+    "pid_of",
+    "web_workers",
+]

@@ -25,7 +25,7 @@ SUMMARY_LINE = "  "  # what is indented belongs to the summary; a rounds' progre
 
 PARTS = {
     "rounds": "Servers and processes are killed, stopped, filled up, cut off and slowed down while people upload",
-    "races": "Sign, confirm, cancel, expire and delete of one key from eight processes",
+    "races": "Sign, confirm, cancel, rename, delete, undo and expire of one key from eight processes",
     "load": "A thousand uploads in flight",
     "limiter": "Fifty processes of one user at the limit of twenty signings a minute",
     "api": "Whatever may be sent to the JSON endpoints",
@@ -105,7 +105,8 @@ ready document its object, no file is in two states, and nobody was ever answere
 A seed repeats a round's faults and their moments: `python -m tests.faults.rounds --seed 7 --round 123`. Defects that were found
 this way are in the [CHANGELOG](../CHANGELOG.md), each with the test that holds it. `make test` runs a short form of all of it.
 
-SeaweedFS is started again after a full disk, as whoever runs it would have to: its index repeats the error until then.
+After a full disk SeaweedFS is stopped, the indexes of its volumes are made again by `weed fix`, and it is started, as whoever
+runs it would have to: its index of names repeats the error until then, and a volume whose index ends half-way is not served.
 """
 
 

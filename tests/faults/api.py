@@ -285,7 +285,7 @@ def number_or_text(schema: dict[str, Any], value: str) -> int | str:
 
 # --- requests of our own ----------------------------------------------------------------------------------------------
 
-ENDPOINTS = [b"/api/uploads/sign", b"/api/uploads/confirm", b"/api/uploads/cancel"]
+ENDPOINTS = [b"/api/uploads/sign", b"/api/uploads/confirm", b"/api/uploads/cancel", b"/api/uploads/diagnose"]
 FOLDERS = [b"", b"uploads", b"uploads/", b"uploads/sign/", b"../files/", b"/"]
 CHARSETS = ["utf-8", "utf-16", "utf-7", "hex", "idna", "punycode", "base64", "unicode_escape", "nonsense", "", "\xff", "%00"]
 TEXT = st.text(st.characters(), max_size=300)  # lone surrogates too

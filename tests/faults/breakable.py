@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -84,6 +85,12 @@ class Breakable(Stack):
             self.restart(process)
         if process is self.mongod:
             wait_until(self.mongo_answers, "MongoDB answers")
+
+    def fix_volumes(self) -> None:
+        """Make the indexes of SeaweedFS' volumes anew from what is in them."""
+        weed, data = self.seaweedfs.argv[0], self.disks["seaweedfs"].path / "s3"
+        done = subprocess.run([weed, "fix", str(data)], capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def mongo_answers(self) -> bool:
         """And no connection is left in the pool that leads to a mongod before this one."""

@@ -1,4 +1,4 @@
-"""Somebody at the page itself: static/upload.js in a real Chromium, and a finger on "Try again"."""
+"""Somebody at the page itself: static/files.js in a real Chromium, and a finger on "Try again"."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.faults.people import Acknowledged, Traffic
 
 SETTLED_WITHIN = 60  # seconds after everything works again
 
-# [the way to download it, its name] of each row that the server says is a file.
+# [the address of its page, its name] of each row that the server says is a file.
 FINISHED = (
     """() => [...document.querySelectorAll("#files > .file a.name")].map((a) => [a.getAttribute("href"), a.textContent])"""
 )
@@ -85,7 +85,7 @@ class AtThePage:
         """What the page says has arrived is acknowledged."""
         for address, name in page.evaluate(FINISHED):
             if name in self.bodies:
-                key = address.removeprefix("/files/").removesuffix("/download")
+                key = address.removeprefix("/files/").removesuffix("/")
                 self.finished += key not in self.traffic.acknowledged
                 self.traffic.acknowledged[key] = Acknowledged(self.session, self.bodies[name])
         page.evaluate(TRY_AGAIN)

@@ -214,8 +214,10 @@ def full_disk(scene: Scene, fault: Fault) -> Iterator[None]:
     finally:
         disk.clear()
     if fault.target == "seaweedfs":
-        # As whoever runs it would: its index (goleveldb) answers by the full disk's error until it is opened anew.
+        # As whoever runs it would: its index of names (goleveldb) answers by the full disk's error until it is opened anew, and
+        # a volume whose own index ends half-way through an entry is not served before `weed fix` has made that again.
         scene.stack.seaweedfs.stop()
+        scene.stack.fix_volumes()
         scene.stack.restart(scene.stack.seaweedfs)
     else:
         scene.stack.revive(scene.stack.mongod)
@@ -276,7 +278,7 @@ def skew(scene: Scene, fault: Fault) -> Iterator[None]:
 
 @contextlib.contextmanager
 def two_beats(scene: Scene, fault: Fault) -> Iterator[None]:
-    """Both send a cleanup every second, while uploads that are under way become overdue."""
+    """Both send a cleanup every second, while uploads that are under way become overdue, and what can be undone no more."""
     beats = [scene.stack.beat(number) for number in (1, 2)]
     stopping = threading.Event()
     thread = threading.Thread(target=let_time_fly, args=(scene, stopping))
@@ -305,11 +307,12 @@ def let_time_fly(scene: Scene, stopping: threading.Event) -> None:
     files = scene.stack.files
     while not stopping.wait(0.2):
         with contextlib.suppress(PyMongoError), pymongo.timeout(1):
-            pending = sorted(scene.stack.files_that_are("pending"))
-            chosen = random.sample(pending, len(pending) // 2)
-            scene.traffic.given_up.update(chosen)  # first, since a sweep may be quicker than we are
-            long_ago = datetime.now(UTC) - timedelta(hours=2)
-            files.update_many({"_id": {"$in": chosen}, "status": "pending"}, {"$set": {"created_at": long_ago}})
+            for status, since in (("pending", "created_at"), ("trashed", "trashed_at")):
+                waiting = sorted(scene.stack.files_that_are(status))
+                chosen = random.sample(waiting, len(waiting) // 2)
+                scene.traffic.given_up.update(chosen)  # first, since a sweep may be quicker than we are
+                long_ago = datetime.now(UTC) - timedelta(hours=2)
+                files.update_many({"_id": {"$in": chosen}, "status": status}, {"$set": {since: long_ago}})
 
 
 Manner = Callable[[Scene, Fault], AbstractContextManager[None]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.processes import wait_until
 
 PART_OF_A_SECOND = 0.02
 SIZES = (10, 5_000, 100_000)
+UNDO_FOR = 10  # seconds
 
 
 @dataclass
@@ -39,7 +41,8 @@ class Traffic:
     acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     canceled: set[str] = field(default_factory=set)
-    given_up: set[str] = field(default_factory=set)  # made overdue while it was under way, so that a sweep may take it
+    restored: set[str] = field(default_factory=set)
+    given_up: set[str] = field(default_factory=set)  # made overdue meanwhile, so that a sweep may take it
     answers: Counter[int] = field(default_factory=Counter)  # of the site, by status
     bugs: list[str] = field(default_factory=list)
     cut_off: int = 0  # requests that got no answer, or one of 503
@@ -76,7 +79,7 @@ class Traffic:
     @contextlib.contextmanager
     def person(self, session: str, site: str | None = None) -> Iterator[Person]:
         with self.stack.client(session, site) as client, httpx.Client(timeout=10) as outside:
-            yield Person(self, session, client, outside)
+            yield Person(self, session, client, outside, elsewhere=site is not None)
 
     def _live(self, number: int, session: str, stopping: threading.Event) -> None:
         with self.person(session) as person:
@@ -108,11 +111,14 @@ class Person:
     session: str
     client: httpx.Client
     outside: httpx.Client  # to the bucket: without the cookies
+    elsewhere: bool = False  # at a web server of their own, whose clock may be wrong
     signed: int = 0
     arrived: int = 0
 
     def upload(self, body: bytes, mood: float, stopping: threading.Event) -> None:
-        """Sign, send and confirm; some give up on the way, or delete what they just sent, or look again."""
+        """Sign, send and confirm; some give up on the way, look again, rename and share, or delete what they just sent, or
+        undo that.
+        """
         wish = {"filename": "päper.bin", "contentType": "application/octet-stream", "size": len(body)}
         signed = self.ask("/api/uploads/sign", json=wish)
         if signed is None or signed.status_code != HTTPStatus.OK:
@@ -126,10 +132,12 @@ class Person:
                 self.cancel(key)
             else:
                 self.confirm(key, hashlib.sha256(body).hexdigest(), stopping)
+        if 0.7 < mood < 0.8 and key in self.traffic.acknowledged:
+            self.rename_and_share(key)
         if mood > 0.8 and key in self.traffic.acknowledged:
             self.look_again(key)
         if mood > 0.9 and key in self.traffic.acknowledged:
-            self.delete(key)
+            self.delete(key, undo=mood > 0.95)
 
     def send(self, signed: dict[str, Any], body: bytes) -> bool:
         """Whoever is cut off tries once more, and learns by a 412 that all of it had arrived."""
@@ -162,18 +170,46 @@ class Person:
         self.expect(self.ask("/api/uploads/confirm", json={"key": key}), HTTPStatus.OK, f"{key} was confirmed")
         self.expect(self.ask(f"/files/{key}/download", "GET"), HTTPStatus.FOUND, f"{key} was confirmed")
 
+    def rename_and_share(self, key: str) -> None:
+        """A link that somebody got leads to the file, by whatever name it goes."""
+        htmx = {"HX-Request": "true"}
+        renamed = self.ask(f"/files/{key}/rename", data={"name": "plän.bin"}, headers=htmx)
+        self.expect(renamed, HTTPStatus.OK, f"{key} was confirmed")
+        shared = self.ask(f"/files/{key}/share", data={"expires": "day"}, headers=htmx)
+        self.expect(shared, HTTPStatus.OK, f"{key} was confirmed")
+        if shared is not None and (link := re.search(r"/s/[\w-]{22}", shared.text)):
+            self.expect(self.ask(f"{link[0]}/download"), HTTPStatus.FOUND, f"{key} was shared")
+
     def cancel(self, key: str) -> None:
         answer = self.ask("/api/uploads/cancel", json={"key": key})
         if answer is not None and answer.status_code == HTTPStatus.OK:
             self.traffic.canceled.add(key)
             self.expect(self.ask("/api/uploads/confirm", json={"key": key}), HTTPStatus.NOT_FOUND, f"{key} was canceled")
 
-    def delete(self, key: str) -> None:
-        del self.traffic.acknowledged[key]  # from here on it may be gone, whether or not there is an answer
+    def delete(self, key: str, undo: bool) -> None:
+        file = self.traffic.acknowledged.pop(key)  # from here on it may be gone, whether or not there is an answer
+        began = time.monotonic()
         answer = self.ask(f"/files/{key}/delete", headers={"HX-Request": "true"})
         if answer is not None and answer.status_code == HTTPStatus.OK:
-            self.traffic.deleted.add(key)
             self.expect(self.ask(f"/files/{key}/download", "GET"), HTTPStatus.NOT_FOUND, f"{key} was deleted")
+            if undo:
+                self.restore(key, file, began)
+            else:
+                self.traffic.deleted.add(key)
+
+    def restore(self, key: str, file: Acknowledged, deleted: float) -> None:
+        """Without an answer it may be either. `deleted` is when, by the monotonic clock."""
+        answer = self.ask("/files/restore", data={"key": key}, headers={"HX-Request": "true"})
+        if answer is None or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return
+        if answer.status_code == HTTPStatus.OK:
+            self.traffic.acknowledged[key] = file
+            self.traffic.restored.add(key)
+            self.look_again(key)
+        elif key in self.traffic.given_up or self.elsewhere or time.monotonic() - deleted > UNDO_FOR:
+            self.traffic.deleted.add(key)
+        else:
+            self.traffic.bugs.append(f"{key} was just deleted, yet to undo it was {answer.status_code} {answer.text[:200]}")
 
     def expect(self, answer: httpx.Response | None, status: HTTPStatus, since: str) -> None:
         if answer is not None and answer.status_code not in (status, HTTPStatus.SERVICE_UNAVAILABLE):

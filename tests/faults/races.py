@@ -1,4 +1,4 @@
-"""Eight processes at one key: they sign, send, confirm, cancel, delete and expire it at the same moment, and none may be wrong.
+"""Eight processes at one key: they sign, send, confirm, cancel, trash, restore and expire it at once, and none errs.
 
     python -m tests.faults.races --rounds 10000 --processes 8 --seed 1
 
@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import http.client
+import math
 import multiprocessing
 import os
 import random
@@ -25,7 +26,7 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -39,16 +40,18 @@ from tests import servers
 from uploadkit import localstack
 
 if TYPE_CHECKING:
+    from files.documents import File
     from files.uploads import Signed
 
 LANES = 32
 BEGINNINGS = ("unsigned", "signed", "arrived", "ready")  # where the file stands when the race begins
-ACTS = ("confirm", "cancel", "delete", "remove", "expire")  # remove is the admin's deletion, of any status
+ACTS = ("confirm", "cancel", "rename", "trash", "restore", "remove", "expire")  # remove is the admin's deletion, of any status
 SWEEPS = ("remove", "expire")
 CLOSE = 0.012  # seconds within which all begin: about what an act takes
 OVERDUE = timedelta(hours=2)
 PATIENCE = 60  # seconds; the longest that an act may take on a busy machine
 CONTENT_TYPE = "application/octet-stream"
+NAME, NEW_NAME = "race.bin", "Renamed räce.bin"
 
 # What an act may answer. Whatever else it raises is a violation.
 ANSWERS = {
@@ -56,7 +59,9 @@ ANSWERS = {
     "send": {"ok"},
     "confirm": {"ok", "not_found", "not_uploaded"},  # nothing but what was signed is ever sent: no mismatch
     "cancel": {"ok", "not_found", "already_ready"},
-    "delete": {"ok", "not_found"},
+    "rename": {"ok", "not_found"},
+    "trash": {"ok", "not_found"},
+    "restore": {"ok", "not_found"},
     "remove": {"ok"},
     "expire": {"ok"},
 }
@@ -116,6 +121,8 @@ class Left(NamedTuple):
     ready_at: datetime | None
     sha256: str | None  # of the object
     spent: bool  # whether the key is remembered
+    name: str | None  # None as well where it is not sorted and found by it
+    saw: float
 
 
 @dataclass(slots=True)
@@ -206,7 +213,7 @@ def begin(lane: Lane, race: Race) -> Signed | None:
 def sign(race: Race) -> Signed:
     from files import uploads
 
-    return uploads.sign(race.owner, filename="race.bin", content_type=CONTENT_TYPE, size=len(race.body))
+    return uploads.sign(race.owner, filename=NAME, content_type=CONTENT_TYPE, size=len(race.body))
 
 
 def send(signed: Signed, body: bytes) -> str:
@@ -241,7 +248,7 @@ def take_part(lane: Lane, race: Race, me: int, signed: Signed | None) -> Done:
     except Exception as error:
         answer = getattr(error, "code", None) or f"{type(error).__name__}: {error}"
     looked = time.monotonic()
-    status = status_of(key)[0]
+    status = status_of(key)
     return Done(act, answer, ready_at, began, looked, status, time.monotonic())
 
 
@@ -271,10 +278,24 @@ def cancel(owner: str, key: str) -> None:
     uploads.cancel(owner, key)
 
 
-def delete(owner: str, key: str) -> None:
+def rename(owner: str, key: str) -> datetime | None:
     from files import uploads
 
-    uploads.delete(owner, key)
+    return uploads.rename(owner, key, NEW_NAME).ready_at
+
+
+def trash(owner: str, key: str) -> None:
+    from files import uploads
+
+    if not uploads.trash(owner, [key]):
+        raise uploads.NotFound
+
+
+def restore(owner: str, key: str) -> None:
+    from files import uploads
+
+    if not uploads.restore(owner, [key]):
+        raise uploads.NotFound
 
 
 def remove(owner: str, key: str) -> None:
@@ -284,43 +305,61 @@ def remove(owner: str, key: str) -> None:
 
 
 def expire(owner: str, key: str) -> None:
-    """A sweep that finds the upload overdue, and meanwhile whatever else there is to sweep."""
+    """A sweep that finds the upload overdue, or in the trash for long, and meanwhile whatever else there is to sweep."""
     from files import uploads
     from files.documents import File
 
     File.objects.keyed([key]).pending().update(created_at=uploads.now() - OVERDUE)
+    File.objects.keyed([key]).trashed().update(trashed_at=uploads.now() - OVERDUE)
     uploads.sweep(older_than=OVERDUE / 2)
 
 
 VERBS: dict[str, Callable[[str, str], datetime | None]] = {
     "confirm": confirm,
     "cancel": cancel,
-    "delete": delete,
+    "rename": rename,
+    "trash": trash,
+    "restore": restore,
     "remove": remove,
     "expire": expire,
 }
 
 
-def status_of(key: str) -> tuple[str, datetime | None]:
+def status_of(key: str) -> str:
     from files.documents import File
 
     file = File.objects.keyed([key]).first()
-    return (str(file.status), file.ready_at) if file else ("gone", None)
+    return str(file.status) if file else "gone"
 
 
 def look(key: str) -> Left:
-    from files.documents import SpentKey
+    from files.documents import File, SpentKey
 
-    status, ready_at = status_of(key)
+    file = File.objects.keyed([key]).first()
+    saw = time.monotonic()
     body = stored(key)
-    spent = SpentKey.objects(key=key).first() is not None
-    return Left(key, status, ready_at, hashlib.sha256(body).hexdigest() if body is not None else None, spent)
+    return Left(
+        key=key,
+        status=str(file.status) if file else "gone",
+        ready_at=file.ready_at if file else None,
+        sha256=hashlib.sha256(body).hexdigest() if body is not None else None,
+        spent=SpentKey.objects(key=key).first() is not None,
+        name=name_of(file) if file else None,
+        saw=saw,
+    )
+
+
+def name_of(file: File) -> str | None:
+    from files import documents
+
+    known = {"name": file.name, "sort_name": file.sort_name, "words": file.words}
+    return file.name if known == documents.named(file.name) else None
 
 
 def stored(key: str) -> bytes | None:
     from files import storage
 
-    status, body = request("GET", storage.sign_get(key, filename="race.bin", lives=60))
+    status, body = request("GET", storage.sign_get(key, filename=NAME, lives=60))
     assert status in (200, 404), f"{status} {body!r}"
     return body if status == http.HTTPStatus.OK else None
 
@@ -334,56 +373,95 @@ def judge(race: Race, outcome: Outcome) -> Iterator[str]:
     assert left is not None
     told = Counter((done.act, done.answer) for done in outcome.done)
     yield from (f"{act} was answered {answer}" for act, answer in told if answer not in ANSWERS[act])
-    yield from judge_answers(race, told, left)
-    yield from judge_order(outcome.done)
+    yield from judge_order(race, outcome.done, left)
     moments = {done.ready_at for done in outcome.done if done.ready_at} | ({left.ready_at} - {None})
     if len(moments) > 1:
         yield f"it became ready more than once: {moments}"
-    if left.status == "ready" and left.sha256 != hashlib.sha256(race.body).hexdigest():
-        yield "it is ready, and the bucket has " + ("something else" if left.sha256 else "nothing")
+    if left.status in ("ready", "trashed") and left.sha256 != hashlib.sha256(race.body).hexdigest():
+        yield f"it is {left.status}, and the bucket has " + ("something else" if left.sha256 else "nothing")
     if left.status == "gone" and left.sha256 is not None and not left.spent:
         yield "an object is left that nobody knows"
+    if told["confirm", "not_uploaded"] and race.begins in ("arrived", "ready"):
+        yield "a confirm was told that nothing had arrived"
+    name = NEW_NAME if told["rename", "ok"] else NAME
+    if left.status != "gone" and left.name != name:
+        yield f"it should be called {name}, and is {left.name}"
 
 
-def judge_answers(race: Race, told: Counter[tuple[str, str]], left: Left) -> Iterator[str]:
-    """Whether each answer agrees with the state that the file ended in."""
-    ready, undone = left.status == "ready", left.status in ("gone", "deleting")
-    was_ready = race.begins == "ready" or told["confirm", "ok"]
-    deleted = told["delete", "ok"] or told["remove", "ok"]
-    if was_ready and not deleted and not ready:
-        yield f"it was ready, nobody deleted it, and it is {left.status}"
-    if ready and not was_ready:
-        yield "it is ready, and nobody was told"
-    if (deleted or told["cancel", "ok"]) and not undone:
-        yield f"it was canceled or deleted, and it is {left.status}"
-    if told["cancel", "already_ready"] and not was_ready:
-        yield "a cancel was told that it is ready, and no confirm was"
-    if (told["confirm", "not_found"] or told["cancel", "not_found"]) and not undone:
-        yield f"somebody was told that there is no such file, and it is {left.status}"
-    if told["confirm", "not_uploaded"] and race.begins in ("arrived", "ready") and not undone:
-        yield f"a confirm was told that nothing had arrived, and it is {left.status}"
-
-
-STAGES = {"pending": 0, "ready": 1, "deleting": 2, "gone": 3}
-
-
-def judge_order(done: list[Done]) -> Iterator[str]:
-    """A file goes forward only: whoever looked later, by the clock that all share, saw the same stage or a later one."""
-    for earlier in done:
-        for later in done:
-            if earlier.saw < later.looked and STAGES[earlier.status] > STAGES[later.status]:
-                yield f"it was {earlier.status}, and {later.looked - earlier.saw:.3f} s later {later.status}"
-        if earlier.answer == "ok" and earlier.status in AFTERWARDS.get(earlier.act, ()):
-            yield f"right after its {earlier.act} it was {earlier.status}"
-
-
-# What nobody may see who was just told that it is done.
-AFTERWARDS = {
-    "confirm": ("pending",),
-    "cancel": ("pending", "ready"),
-    "delete": ("pending", "ready"),
-    "remove": ("pending", "ready"),
+UNDONE = frozenset({"deleting", "gone"})
+# What a file was at some moment of an act that was answered so. Whatever is not here says nothing.
+SHOWS = {
+    ("confirm", "ok"): {"ready"},
+    ("confirm", "not_uploaded"): {"pending"},
+    ("confirm", "not_found"): {"trashed", *UNDONE},
+    ("cancel", "ok"): UNDONE,
+    ("cancel", "already_ready"): {"ready"},
+    ("cancel", "not_found"): {"trashed", "gone"},
+    ("rename", "ok"): {"ready"},
+    ("rename", "not_found"): {"pending", "trashed", *UNDONE},
+    ("trash", "ok"): {"trashed"},
+    ("trash", "not_found"): {"pending", *UNDONE},
+    ("restore", "ok"): {"ready"},
+    ("restore", "not_found"): {"pending", *UNDONE},
+    ("remove", "ok"): UNDONE,
 }
+# What brings a file from one status to another. From the trash time does too, and from DELETING on any sweep.
+LEADS = {
+    ("pending", "ready"): {"confirm"},
+    ("pending", "deleting"): {"cancel", "remove", "expire"},
+    ("ready", "trashed"): {"trash"},
+    ("ready", "deleting"): {"remove"},
+    ("trashed", "ready"): {"restore"},
+    ("trashed", "deleting"): {"remove", "expire"},
+}
+UNDO_FOR = 10  # seconds that a file is safe in the trash from a sweep of another lane
+
+
+class Seen(NamedTuple):
+    """One of these statuses it had, at some moment between the two."""
+
+    statuses: Set[str]
+    since: float
+    until: float
+
+
+def judge_order(race: Race, done: list[Done], left: Left) -> Iterator[str]:
+    """Whether there is a way from all that anybody saw to all that was seen later, by the clock that all share, and the acts
+    that were under way meanwhile are enough for it. Most of what an answer promises follows from this.
+    """
+    began = min((one.began for one in done), default=0.0)
+    seen = [Seen({"ready" if race.begins == "ready" else "pending"}, began, began)]
+    seen += [Seen(SHOWS[one.act, one.answer], one.began, one.looked) for one in done if (one.act, one.answer) in SHOWS]
+    seen += [Seen({one.status}, one.looked, one.saw) for one in done]
+    seen.append(Seen({left.status}, max((one.saw for one in done), default=began), left.saw))
+    trashed = min((one.began for one in done if one.act == "trash"), default=math.inf)
+    for earlier in seen:
+        for later in seen:
+            # What is over when another begins; the beginning and the end are that by themselves.
+            if earlier is not later and earlier.until <= later.since:
+                acts = {one.act for one in done if one.answer == "ok" and meanwhile(one, earlier, later)}
+                if later.until - trashed > UNDO_FOR:
+                    acts.add("expire")
+                if not reached(earlier.statuses, acts) & later.statuses:
+                    within = f"within {later.until - earlier.since:.3f} s"
+                    yield f"it was {said(earlier)}, then {said(later)} {within}, by no more than {', '.join(sorted(acts))}"
+
+
+def meanwhile(one: Done, earlier: Seen, later: Seen) -> bool:
+    return one.began <= later.until and one.looked >= earlier.since
+
+
+def reached(statuses: Set[str], acts: Set[str]) -> set[str]:
+    """The statuses that these acts may bring a file to."""
+    found, before = set(statuses), set[str]()
+    while found != before:
+        before = set(found)
+        found |= {after for (status, after), by in LEADS.items() if status in found and by & acts}
+    return found | ({"gone"} if "deleting" in found else set())
+
+
+def said(seen: Seen) -> str:
+    return " or ".join(sorted(seen.statuses))
 
 
 def settle(races: list[Race], outcomes: dict[int, Outcome], run: str) -> Iterator[str]:
@@ -392,9 +470,9 @@ def settle(races: list[Race], outcomes: dict[int, Outcome], run: str) -> Iterato
     from files.documents import File, SpentKey
 
     ours = {"_id": {"$regex": f"^u/{run}"}}
-    File._get_collection().update_many(
-        {**ours, "status": "pending"}, {"$set": {"created_at": datetime.now(UTC) - 24 * OVERDUE}}
-    )
+    long_ago = datetime.now(UTC) - 24 * OVERDUE
+    for status, since in (("pending", {}), ("trashed", {"trashed_at": long_ago})):
+        File._get_collection().update_many({**ours, "status": status}, {"$set": {"created_at": long_ago, **since}})
     two_days = 2 * 24 * 60 * 60 * 1000
     aged = {name: {"$subtract": [f"${name}", two_days]} for name in ("signed_at", "look_at")}
     SpentKey._get_collection().update_many(ours, [{"$set": aged}])

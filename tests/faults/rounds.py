@@ -90,6 +90,7 @@ class Report:
     answers: Counter[int] = field(default_factory=Counter)
     acknowledged: int = 0
     by_browser: int = 0
+    restored: int = 0
     violated: list[str] = field(default_factory=list)
     started_again: Counter[str] = field(default_factory=Counter)
     without: str = ""  # why there are no disks to fill
@@ -100,6 +101,7 @@ class Report:
         self.answers += other.answers
         self.acknowledged += other.acknowledged
         self.by_browser += other.by_browser
+        self.restored += other.restored
         self.violated += other.violated
         self.started_again += other.started_again
         self.without = self.without or other.without
@@ -118,6 +120,7 @@ class Report:
                 *([f"    left out: a full disk, since {self.without}"] if self.without else []),
                 f"  answers of the site   {answers}",
                 f"  acknowledged files    {self.acknowledged}, {self.by_browser} of them by a browser",
+                f"  back from the trash   {self.restored}",
                 f"  lost files            {self.count('was acknowledged', 'there is no object')}",
                 f"  orphans               {self.count('without a document')}",
                 f"  500s                  {bugs}",
@@ -156,6 +159,7 @@ def play_round(stack: Breakable, plan: Round, report: Report) -> dict[str, Ackno
     report.answers += traffic.answers
     report.acknowledged += len(traffic.acknowledged)
     report.by_browser += page.finished
+    report.restored += len(traffic.restored)
     report.violated += [f"seed {plan.seed}, round {plan.number}: {what}" for what in violations(stack, traffic)]
     return traffic.acknowledged
 
@@ -216,8 +220,11 @@ def play_all(folder: Path, seed: int, numbers: list[int], stacks: int, longest_s
         theirs.close()
         parts.append((process, ours))
     try:
-        for _, pipe in parts:
-            report.add(pipe.recv())
+        for number, (_, pipe) in enumerate(parts):
+            try:
+                report.add(pipe.recv())
+            except EOFError:  # it has printed why
+                report.violated.append(f"seed {seed}: stack {number} ended without a report")
     finally:
         for process, _ in parts:
             process.join(STOPPED_WITHIN)  # a Ctrl-C reaches them as it does us

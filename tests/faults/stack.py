@@ -21,6 +21,7 @@ from tests.processes import BIN, children, command_line, copy_of_the_project, ma
 from uploadkit import localstack
 from uploadkit.localstack import HOST, Process
 
+TO_SWEEP = ("pending", "trashed", "deleting")  # what nobody keeps, once it is overdue
 PEOPLE = ("alice", "bob", "carol", "dave")
 CSRF = "c" * 32  # what counts is that cookie and header agree
 
@@ -117,14 +118,16 @@ class Stack:
         wait_until(lambda: set(web_workers(self.web)) - set(workers), "another web worker")
 
     def make_everything_overdue(self) -> None:
-        self.files.update_many({}, {"$set": {"created_at": datetime.now(UTC) - timedelta(hours=2)}})
+        long_ago = datetime.now(UTC) - timedelta(hours=2)
+        self.files.update_many({}, {"$set": {"created_at": long_ago}})
+        self.files.update_many({"status": "trashed"}, {"$set": {"trashed_at": long_ago}})
 
     def sweep(self) -> None:
         done = manage(self.folder, self.environment, "cleanup_pending")
         assert done.returncode == 0, done.stderr
 
     def assert_bucket_and_mongo_agree(self) -> None:
-        left = self.files_that_are("pending", "deleting")
+        left = self.files_that_are(*TO_SWEEP)
         assert not left, f"{len(left)} documents are left, like {min(left)}"
         objects, files = self.objects(), self.files_that_are("ready")
         assert objects == files, f"objects without a document: {objects - files}, files without an object: {files - objects}"

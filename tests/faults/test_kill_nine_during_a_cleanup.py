@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from celery import Celery
 
-from tests.faults import Stack
+from tests.faults import TO_SWEEP, Stack
 from tests.processes import wait_until
 from uploadkit import localstack
 
 OVERDUE = 2500  # more than two batches
-EVERY = 5  # so many documents have one object: uploads that arrived and were never confirmed
+EVERY = 5  # so many documents have one object: uploads that arrived and were never confirmed, and files in the trash
 
 
 @pytest.mark.parametrize("victim", ["worker", "mongod", "seaweedfs"])
@@ -25,7 +25,7 @@ def test_a_cleanup_that_is_killed_is_finished_by_the_next(stack: Stack, victim: 
 
     process.kill()
     stack.restart(process)
-    assert stack.files_that_are("pending", "deleting"), "the cleanup was over before the kill"
+    assert stack.files_that_are(*TO_SWEEP), "the cleanup was over before the kill"
     clean_up(stack)
 
     assert_it_comes_to_an_end(stack, ready)
@@ -38,7 +38,7 @@ def test_a_worker_finds_its_queue_again_after_valkey_was_killed(stack: Stack) ->
 
     stack.valkey.kill()
     stack.restart(stack.valkey)
-    wait_until(lambda: not stack.files_that_are("pending", "deleting"), "what had begun goes on without a queue")
+    wait_until(lambda: not stack.files_that_are(*TO_SWEEP), "what had begun goes on without a queue")
     ready |= abandon_uploads(stack)
     clean_up(stack)
 
@@ -51,20 +51,23 @@ def wait_until_in_the_middle_of_it(stack: Stack) -> None:
 
 
 def assert_it_comes_to_an_end(stack: Stack, ready: set[str]) -> None:
-    wait_until(lambda: not stack.files_that_are("pending", "deleting"), "the next cleanup is through")
+    wait_until(lambda: not stack.files_that_are(*TO_SWEEP), "the next cleanup is through")
     stack.assert_bucket_and_mongo_agree()
     assert stack.files_that_are("ready") == ready
 
 
 def abandon_uploads(stack: Stack) -> set[str]:
-    """Thousands of overdue uploads beside some files that are ready. Return the keys of the latter."""
+    """Thousands of overdue uploads and some files that were trashed long ago, beside some that are ready. Return the keys of
+    the latter.
+    """
     stack.files.delete_many({})
     keys = [f"u/1/{number:021}-report.pdf" for number in range(OVERDUE)]
-    ready = keys[:: EVERY * 10]
+    ready, trashed = keys[:: EVERY * 10], keys[EVERY :: EVERY * 10]
     long_ago = datetime.now(UTC) - timedelta(hours=2)
     document = {"owner_id": "1", "name": "report.pdf", "content_type": "application/pdf", "size": 5, "created_at": long_ago}
     stack.files.insert_many(
-        [{"_id": key, **document, "status": "pending"} for key in keys if key not in ready]
+        [{"_id": key, **document, "status": "pending"} for key in keys if key not in (*ready, *trashed)]
+        + [{"_id": key, **document, "status": "trashed", "trashed_at": long_ago} for key in trashed]
         + [{"_id": key, **document, "status": "ready", "ready_at": long_ago} for key in ready]
     )
     with ThreadPoolExecutor(8) as pool:

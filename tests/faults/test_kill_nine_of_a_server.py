@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults import Stack, Traffic, assert_nothing_is_lost
+from tests.faults import TO_SWEEP, Stack, Traffic, assert_nothing_is_lost
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_everything_killed_at_once_loses_no_acknowledged_file(stack: Stack, traf
 
 def assert_the_next_sweep_brings_agreement(stack: Stack, traffic: Traffic) -> None:
     """Some uploads were given up half-way, so that the sweep has something to do."""
-    assert stack.files_that_are("pending", "deleting")
+    assert stack.files_that_are(*TO_SWEEP)
     stack.make_everything_overdue()
 
     stack.sweep()

@@ -9,14 +9,15 @@ from hashlib import sha256
 import pytest
 
 from files import storage, uploads
-from tests.faults.races import Done, Left, Outcome, Race, judge, plan, race, settle
+from tests.faults.races import NAME, NEW_NAME, Done, Left, Outcome, Race, judge, plan, race, settle
 from tests.lifecycle import put_object, somebody
 
 BODY = b"as it was sent"
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ROUND = Race(0, "7", "arrived", BODY, 0, [], [])
-READY = Left("u/7/key", "ready", NOON, sha256(BODY).hexdigest(), spent=False)
-GONE = Left("u/7/key", "gone", None, None, spent=True)
+READY = Left("u/7/key", "ready", NOON, sha256(BODY).hexdigest(), spent=False, name=NAME, saw=5)
+TRASHED = READY._replace(status="trashed")
+GONE = Left("u/7/key", "gone", None, None, spent=True, name=None, saw=5)
 
 
 def test_of_150_rounds_of_eight_processes_none_leaves_a_file_in_two_states() -> None:
@@ -26,7 +27,7 @@ def test_of_150_rounds_of_eight_processes_none_leaves_a_file_in_two_states() -> 
     assert sum(report.acts.values()) == 150 * 8
     happened = {act for act, count in report.acts.items() if count}
     assert happened >= {("confirm", "ok"), ("confirm", "not_found"), ("cancel", "ok"), ("cancel", "already_ready")}
-    assert happened >= {("delete", "ok"), ("expire", "ok"), ("sign", "ok"), ("send", "ok")}
+    assert happened >= {("trash", "ok"), ("restore", "ok"), ("rename", "ok"), ("expire", "ok"), ("sign", "ok"), ("send", "ok")}
     assert report.ends["ready"] and report.ends["gone"], "one side always won, so that nothing was interleaved"
 
 
@@ -50,8 +51,19 @@ CONFIRMED = done("confirm", status="ready", ready_at=NOON)
     [
         pytest.param([CONFIRMED, CONFIRMED], READY, id="confirmed twice"),
         pytest.param([CONFIRMED, done("cancel", "already_ready", "ready", 1)], READY, id="confirmed, then canceled"),
-        pytest.param([CONFIRMED, done("delete", at=1)], GONE, id="confirmed, then deleted"),
         pytest.param([done("cancel"), done("confirm", "not_found", at=1)], GONE, id="canceled, then confirmed"),
+        pytest.param([CONFIRMED, done("remove", at=1)], GONE, id="confirmed, then removed"),
+        pytest.param([CONFIRMED, done("trash", "ok", "trashed", 1)], TRASHED, id="confirmed, then trashed"),
+        pytest.param([CONFIRMED, done("trash", at=1), done("expire", at=1)], GONE, id="trashed, then swept"),
+        pytest.param(
+            [CONFIRMED, done("trash", "ok", "trashed", 1)], GONE._replace(saw=12), id="trashed, swept by another lane"
+        ),
+        pytest.param(
+            [CONFIRMED, done("trash", "ok", "trashed", 1), done("restore", "ok", "ready", 2)], READY, id="trashed and restored"
+        ),
+        pytest.param(
+            [CONFIRMED, done("rename", "ok", "ready", 1)], READY._replace(name=NEW_NAME), id="confirmed, then renamed"
+        ),
     ],
 )
 def test_what_is_right_is_no_violation(acts: list[Done], left: Left) -> None:
@@ -61,23 +73,46 @@ def test_what_is_right_is_no_violation(acts: list[Done], left: Left) -> None:
 @pytest.mark.parametrize(
     ("acts", "left", "violation"),
     [
-        ([CONFIRMED], GONE, "it was ready, nobody deleted it, and it is gone"),
-        ([done("expire", status="pending")], READY, "it is ready, and nobody was told"),
-        ([CONFIRMED, done("cancel")], READY, "it was canceled or deleted, and it is ready"),
-        ([done("cancel", "already_ready", "pending")], GONE, "a cancel was told that it is ready, and no confirm was"),
-        ([CONFIRMED, done("confirm", "not_found", "ready")], READY, "somebody was told that there is no such file"),
+        ([CONFIRMED], GONE, "it was ready, then gone"),
+        ([done("expire", status="pending")], READY, "it was pending, then ready"),
+        ([done("cancel"), done("confirm", "not_found", at=1)], READY, "it was deleting or gone, then ready"),
+        ([done("cancel", "already_ready", "pending")], GONE, "it was pending, then ready"),
+        ([CONFIRMED, done("confirm", "not_found", "ready", 1)], READY, "then deleting or gone or trashed"),
         ([CONFIRMED, done("confirm", "not_uploaded", "ready")], READY, "a confirm was told that nothing had arrived"),
         ([done("confirm", "OperationFailure: …")], GONE, "confirm was answered OperationFailure"),
         ([CONFIRMED], READY._replace(sha256=None), "it is ready, and the bucket has nothing"),
         ([CONFIRMED], READY._replace(sha256="0"), "it is ready, and the bucket has something else"),
         ([done("cancel")], GONE._replace(sha256="0", spent=False), "an object is left that nobody knows"),
-        ([done("cancel", status="ready")], GONE, "right after its cancel it was ready"),
-        ([done("cancel"), done("expire", status="ready", at=1)], GONE, "it was gone, and 0.900 s later ready"),
+        ([done("cancel", status="ready")], GONE, "it was deleting or gone, then ready within 0.200 s"),
+        ([done("cancel"), done("expire", status="ready", at=1)], GONE, "it was gone, then ready"),
         ([CONFIRMED, CONFIRMED._replace(ready_at=NOON.replace(hour=13))], READY, "it became ready more than once"),
+        ([CONFIRMED, done("trash", "ok", "trashed", 1)], READY, "it was trashed, then ready"),
+        ([CONFIRMED, done("restore", "ok", "ready"), done("trash", "ok", "trashed", 1)], READY, "it was trashed, then ready"),
+        ([CONFIRMED], TRASHED, "it was ready, then trashed"),
+        ([CONFIRMED, done("trash", "ok", "trashed"), done("restore", "ok", "ready", 1)], TRASHED, "it was ready, then trashed"),
+        ([CONFIRMED, done("trash", "ok", "trashed", 1)], GONE, "it was trashed, then gone"),
+        (
+            [CONFIRMED, done("trash", at=1), done("restore", "ok", "ready", 2), done("expire", at=3)],
+            GONE,
+            "it was ready, then gone",
+        ),
+        ([CONFIRMED, done("trash", "not_found", "ready", 1)], READY, "it was ready, then deleting or gone or pending"),
+        ([CONFIRMED, done("trash", "ok", "trashed", 1), done("restore", "not_found", "trashed", 2)], TRASHED, "or pending"),
+        ([done("rename", "ok", "pending")], READY, "it was pending, then ready"),
+        (
+            [CONFIRMED, done("trash", "ok", "trashed", 1)],
+            TRASHED._replace(sha256=None),
+            "it is trashed, and the bucket has nothing",
+        ),
+        ([CONFIRMED, done("rename", "ok", "ready", 1)], READY, "it should be called Renamed"),
+        ([CONFIRMED], READY._replace(name=NEW_NAME), "it should be called race.bin"),
+        ([CONFIRMED, done("rename", "ok", "ready", 1)], READY._replace(name=None), "it should be called Renamed"),
     ],
 )
 def test_what_is_wrong_is_named(acts: list[Done], left: Left, violation: str) -> None:
-    assert any(violation in wrong for wrong in judge(ROUND, Outcome(acts, left)))
+    said = list(judge(ROUND, Outcome(acts, left)))
+
+    assert any(violation in wrong for wrong in said), said
 
 
 @pytest.fixture

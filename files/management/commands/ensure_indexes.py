@@ -1,14 +1,20 @@
 from typing import Any
 
+import pymongo
 from django.core.management.base import BaseCommand
 
-from files.documents import File, SpentKey
+from files.documents import File, Share, SpentKey
+
+A_DAY = 24 * 60 * 60  # seconds
 
 
 class Command(BaseCommand):
-    help = "Make the indexes of MongoDB's collections that are missing. Part of every release, like migrate."
+    help = "Make the indexes that MongoDB lacks, and fill in what files of earlier versions lack. Part of every release."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        File.ensure_indexes()
-        SpentKey.ensure_indexes()
-        self.stdout.write("MongoDB's indexes are there.")
+        with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
+            File.ensure_indexes()
+            SpentKey.ensure_indexes()
+            Share.ensure_indexes()
+            filled = File.fill_in()
+        self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))
