@@ -98,6 +98,8 @@ ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
 
 BY_KIND = {"owner_id": ASCENDING, "status": ASCENDING, "kind": ASCENDING}
+BY_WORD = {"owner_id": 1, "status": 1, "words": 1}
+COMMON = 1_000  # files, from which on it does not matter how many have a word
 BY_SIZE = {**BY_KIND, "size": DESCENDING, "_id": DESCENDING}
 
 
@@ -254,7 +256,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         if after:
             rest = [{field: after.value, "_id": {behind: after.key}}, {field: {behind: after.value}}]
         if wanted.words:
-            query["$and"] = [{"words": {"$regex": f"^{word}"}} for word in wanted.words]
+            query["$and"] = [{"words": {"$regex": f"^{word}"}} for word in cls._rarest_first(ready, wanted.words)]
             query |= {"$or": rest} if rest else {}
         elif rest:
             # Each a piece of the index. In one condition for all of it, files with the name of the last one were read again.
@@ -263,6 +265,18 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         if not wanted.words:
             found = found.hint({**BY_KIND, field: direction, "_id": direction})
         return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
+
+    @classmethod
+    def _rarest_first(cls, ready: dict[str, Any], words: tuple[str, ...]) -> list[str]:
+        """MongoDB looks the first word up in the index, and the others in the files that it finds by that."""
+        if len(words) == 1:
+            return list(words)
+
+        def found(word: str) -> int:
+            wanted = {**ready, "words": {"$regex": f"^{word}"}}
+            return cls._get_collection().count_documents(wanted, limit=COMMON, hint=BY_WORD)  # type: ignore[no-any-return]
+
+        return sorted(words, key=found)
 
     @classmethod
     def usage(cls, owner_id: str) -> dict[Kind, Used]:

@@ -393,7 +393,9 @@ def test_every_list_is_read_from_an_index_and_without_a_search_no_further_than_i
             with profiled() as asked:
                 rows = File.page(owner, after, PAGE + 1, wanted)
 
-            (query,) = asked
+            *counts, query = asked
+            assert len(counts) == (len(wanted.words) if len(wanted.words) > 1 else 0), "which of several words is the rarest"
+            assert all(count["planSummary"] == "IXSCAN { owner_id: 1, status: 1, words: 1 }" for count in counts)
             told = f"{wanted} behind {after}: {query['planSummary']}, {query['docsExamined']} documents"
             assert re.fullmatch(
                 r"IXSCAN { owner_id: 1, status: 1, [^}]+}(, IXSCAN { owner_id: 1, [^}]+})*", query["planSummary"]
@@ -464,3 +466,16 @@ def test_a_place_in_a_list_by_name_follows_from_the_row(alice: User) -> None:
     (row,) = File.page(str(alice.pk), None, 1, Wanted(order=Order.NAME))
 
     assert row.place(Order.NAME) == Cursor(File.objects.get(key=row.key).sort_name, row.key)
+
+
+def test_of_several_words_the_rarest_is_looked_up(as_alice: Client, alice: User) -> None:
+    """Whichever comes first: the files that have a common one are not all read."""
+    keys = files_of(alice, 2000)
+    for number, key in enumerate(keys[:2]):
+        File.objects.keyed([key]).update(**documents.named(f"photo {number}.pdf"))
+
+    with profiled() as asked:
+        found = [keys_in(as_alice.get("/files/", {"q": q}).content.decode()) for q in ("pdf photo", "photo pdf")]
+
+    assert found == [keys[:2]] * 2
+    assert max(query["docsExamined"] for query in asked if query["op"] == "query") <= 10
