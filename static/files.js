@@ -690,7 +690,7 @@ const toast = document.querySelector("#toast");
 
 const TYPED_FOR = 200; // milliseconds without a key, after which the search goes off
 const DOWNLOADS_APART = 400; // milliseconds; browsers drop downloads that are started at one moment
-const UNDO_FOR = 10_000; // milliseconds, as files/uploads.py keeps what is trashed
+const UNDO_FOR = 10_000; // milliseconds, as TRASH_LIVES in uploadkit/settings.py
 
 // --- what is asked for: the address bar has it, so that Back, reload and a bookmark work
 
