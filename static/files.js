@@ -801,6 +801,7 @@ selection.querySelector("[data-do=download]").addEventListener("click", async ()
 
 let trashed = []; // rows of the last deletion
 let answered = false; // it, by the site
+let regretted = false; // it, before there was a button for that
 
 async function trash(rows) {
   forget();
@@ -818,7 +819,7 @@ let over;
 function forget() {
   clearTimeout(over);
   if (answered) for (const row of trashed) row.remove();
-  [trashed, answered] = [[], false];
+  [trashed, answered, regretted] = [[], false, false];
   toast.replaceChildren();
 }
 
@@ -847,13 +848,20 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (detail.target !== toast) return;
+  htmx.process(toast); // as HTMX does 20 ms later; until then a click would leave the page
   answered = true;
   if (detail.requestConfig.path.endsWith("/restore")) bringBack(keysOf(detail));
   clearTimeout(over);
   over = setTimeout(forget, UNDO_FOR);
+  if (regretted) undo();
 });
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, ({ detail }) => { if (detail.elt === toast) bringBack(keysOf(detail)); });
+}
+function undo() {
+  const button = toast.querySelector("button");
+  regretted = !button;
+  button?.click();
 }
 files.addEventListener("click", (event) => {
   const link = event.target.closest("[data-do=trash]");
@@ -862,8 +870,10 @@ files.addEventListener("click", (event) => {
   trash([link.closest(".file")]);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !event.target.matches("textarea, input:not([type=checkbox], [type=file])")) {
-    toast.querySelector("button")?.click();
+  const typing = event.target.matches("textarea, input:not([type=checkbox], [type=file])");
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !typing && trashed.length) {
+    event.preventDefault(); // or the browser takes back what was typed into the search as well
+    undo();
   } else if (event.key === "Escape") {
     event.target.closest("#files")?.querySelector(".rename [data-do=cancel]")?.click();
   }

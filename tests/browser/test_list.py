@@ -364,6 +364,22 @@ def test_undo_after_a_search_shows_the_file_as_well(visit: Visit, alice: User) -
     expect(page.get_by_role("searchbox")).to_be_focused()
 
 
+def test_undo_by_keyboard_need_not_wait_for_the_answer_and_leaves_the_search_alone(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
+    page = visit(alice)
+    page.get_by_role("searchbox").press_sequentially("001")
+    expect(files(page)).to_have_count(1)
+    held = Held(page, "**/files/delete", "POST")
+
+    delete(page, "file 001.txt")
+    held.wait_for()
+    page.keyboard.press("Control+z")
+    held.let_go()
+    expect(finished(page, "file 001.txt")).to_be_visible()
+    expect(page.get_by_role("searchbox")).to_have_value("001")
+    assert File.objects.ready().count() == 3
+
+
 # --- several at once ----------------------------------------------------------------------------------------------------
 
 
