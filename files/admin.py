@@ -18,7 +18,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from . import storage, uploads
+from . import storage, sweeps, uploads
 from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, owners_of
 from .documents import Status
 from .models import StoredFile
@@ -77,7 +77,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     def in_the_bucket(self, file: StoredFile) -> str:
         """The object's HEAD beside the document. That the bucket is down must not take the page with it."""
         try:
-            found = storage.head(file.key)
+            found = storage.head(file.object_key)
         except storage.Error as error:
             return f"The bucket does not answer: {error}"
         if found is None:
@@ -104,7 +104,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
             self.delete_files(request, some)
 
     def delete_files(self, request: HttpRequest, keys: list[str]) -> None:
-        left = uploads.delete_many(keys)
+        left = sweeps.delete_many(keys, who=f"ops:{request.user.pk}")
         if left:
             said = f"Not yet gone from the bucket: {left}. Their owners see them no more, and the next sweep tries again."
             self.message_user(request, said, messages.WARNING)
@@ -140,7 +140,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         """One batch of the sweep, while the person waits; the beat does the rest."""
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
-        swept = uploads.sweep_once()
+        swept = sweeps.sweep_once()
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from .names import CONTENT_TYPE
+from .policies import DEFAULT, Images, Policy
 
 
 @register(Tags.security)
@@ -72,3 +78,55 @@ def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         for allowed in settings.ALLOWED_CONTENT_TYPES
         if not (match := CONTENT_TYPE.fullmatch(allowed)) or match[1].lower() != allowed
     ]
+
+
+# --- policies -----------------------------------------------------------------------------------------------------------
+
+POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+KNOWN = [field.name for field in fields(Policy)]
+
+
+@register()
+def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A typo in a policy is named, with what was meant."""
+    faults = [fault for name, said in settings.UPLOAD_POLICIES.items() for fault in _faults(name, said)]
+    if DEFAULT not in settings.UPLOAD_POLICIES:
+        faults.append(Error("UPLOAD_POLICIES has no 'default'.", hint='Add "default": {}.', id="files.E007"))
+    return faults
+
+
+def _faults(name: str, said: Any) -> Iterator[CheckMessage]:
+    if not POLICY_NAME.fullmatch(str(name)):
+        yield Error(f"UPLOAD_POLICIES has {name!r}: small letters, digits, - and _ make a name.", id="files.E008")
+    if not isinstance(said, dict):
+        yield Error(f"UPLOAD_POLICIES[{name!r}] is no dict.", hint='Write {"max_size": 1048576}, say.', id="files.E009")
+        return
+    for field, value in said.items():
+        if field not in KNOWN:
+            near = difflib.get_close_matches(str(field), KNOWN, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(KNOWN)}."
+            yield Error(f"UPLOAD_POLICIES[{name!r}] has {field!r}, which is nothing a policy says.", hint=hint, id="files.E010")
+        elif hint := _wrong(field, value):
+            yield Error(f"UPLOAD_POLICIES[{name!r}][{field!r}] is {value!r}.", hint=hint, id="files.E011")
+
+
+def _wrong(field: str, value: Any) -> str:
+    """What to write instead, or nothing."""
+    if field in ("max_size", "max_files"):
+        right = (type(value) is int and value > 0) or (field == "max_files" and value is None)
+        return "" if right else "Write a whole number from 1."
+    if field in ("content_types", "extensions"):
+        right = isinstance(value, tuple) and bool(value) and all(isinstance(each, str) for each in value)
+        if right and field == "content_types":
+            right = all(CONTENT_TYPE.fullmatch(each) and each == each.lower() for each in value)
+        if right and field == "extensions":
+            right = all(each == each.lower() and not each.startswith(".") for each in value)
+        return "" if right else 'Write a tuple like ("image/*",) or ("jpg", "png"), in small letters and without dots in front.'
+    if field in ("pending_lives", "ready_lives"):
+        right = (isinstance(value, timedelta) and value > timedelta()) or (field == "ready_lives" and value is None)
+        return "" if right else "Write a timedelta, like timedelta(hours=1)."
+    if field == "images":
+        return "" if value in list(Images) else f"Write one of {', '.join(Images)}."
+    if not isinstance(value, bool):
+        return "Write True or False."
+    return "Nothing scans here: set CLAMD_URL." if value and not settings.CLAMD_URL else ""

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 # How far the bucket's clock may be from ours: a URL that is signed behind it is over at once, and S3 refuses one that is signed
 # more than 15 minutes ahead of it.
-BEHIND, AHEAD = timedelta(seconds=uploads.URL_LIVES), timedelta(minutes=15)
+BEHIND, AHEAD = timedelta(seconds=storage.URL_LIVES), timedelta(minutes=15)
 
 
 class Cause(StrEnum):
@@ -80,4 +80,4 @@ def _of_preflight(file: File, origin: str) -> Cause:
         return Cause.CLOCK
     if not said.allowed:
         return Cause.ORIGIN
-    return Cause.EXPIRED if moment > file.created_at + timedelta(seconds=uploads.URL_LIVES) else Cause.UNKNOWN
+    return Cause.EXPIRED if moment > file.created_at + timedelta(seconds=storage.URL_LIVES) else Cause.UNKNOWN

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-UNKNOWN = "application/octet-stream"
+from .names import UNKNOWN
 
 
 class Kind(StrEnum):
@@ -30,6 +30,8 @@ LABELS: dict[Kind, Promise] = {
     Kind.OTHER: _("Other"),
 }
 
+# Those that Pillow decodes here; files.images says how.
+PICTURES = {f"image/{kind}" for kind in ("jpeg", "png", "gif", "webp", "avif", "bmp", "tiff")}
 FAMILIES = {"image": Kind.IMAGE, "video": Kind.VIDEO, "audio": Kind.AUDIO, "text": Kind.DOCUMENT}
 DOCUMENTS = ("pdf", "msword", "rtf", "epub+zip", "json", "xml", "javascript", "yaml", "toml", "sql", "x-sh", "x-tex")
 OFFICES = ("vnd.openxmlformats-officedocument.", "vnd.oasis.opendocument.", "vnd.ms-", "vnd.apple.", "vnd.google-apps.")

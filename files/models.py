@@ -22,6 +22,7 @@ class StoredFile(models.Model):
     created_at = models.DateTimeField("signed")
     ready_at = models.DateTimeField("confirmed", null=True)
     trashed_at = models.DateTimeField("deleted by the owner", null=True)
+    cleaned = models.CharField(max_length=1024, null=True)  # noqa: DJ001  as is the next
     etag = models.CharField(max_length=128, null=True)  # noqa: DJ001  MongoEngine leaves the field out
     kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
 
@@ -34,6 +35,11 @@ class StoredFile(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def object_key(self) -> str:
+        """Where the bucket has what is downloaded."""
+        return self.cleaned or self.key
 
 
 class MongoRouter:

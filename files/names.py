@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+UNKNOWN = "application/octet-stream"
 MAX_LENGTH = 256  # characters
 # Of a name as it came. NFC takes the square of what a run of accents has: an hour for those of a form of 2.5 MB.
 RAW_LENGTH = 16 * MAX_LENGTH
@@ -62,11 +63,16 @@ def clean_content_type(raw: str, filename: str) -> str:
     if not raw.strip():
         # A slash in front, since "data:…" would be read as a URL.
         guess, compression = mimetypes.guess_type(f"/{filename}")
-        return guess if guess and not compression else "application/octet-stream"
+        return guess if guess and not compression else UNKNOWN
     match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
     if not match:
         raise ValueError(_("This is not a content type: write type/subtype, like image/png."))
     return match[1].lower()
+
+
+def said_type(content_type: str, filename: str) -> str:
+    """What a file is said to be: by the end of its name, where a browser knew no type."""
+    return clean_content_type("" if content_type == UNKNOWN else content_type, filename)
 
 
 def is_key_of(owner_id: str, key: str) -> bool:
@@ -84,6 +90,12 @@ def new_key(owner_id: str, filename: str) -> str:
     stem = slugify(path.stem)[:60].strip("-") or "file"
     extension = slugify(path.suffix)[:16]
     return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"
+
+
+def made_of(key: str, what: str) -> str:
+    """The key of something that we make of an upload: one that `new_key` never makes, so that no URL to write there exists."""
+    owner, _slash, rest = key.rpartition("/")
+    return f"{owner}/{what}/{rest}"
 
 
 # --- sorting and searching ----------------------------------------------------------------------------------------------

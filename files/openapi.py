@@ -14,7 +14,7 @@ from django import forms
 from django.conf import settings
 from django.urls import reverse
 
-from . import names, uploads
+from . import names, storage, uploads
 from .diagnosis import Cause, Diagnosis
 from .documents import File
 from .errors import RETRY_AFTER, SignedOut
@@ -267,7 +267,7 @@ SIGNED_UPLOAD = exactly(
     key=ref("schemas", "Key"),
     method={"const": "PUT"},
     headers={"type": "object", "additionalProperties": {"type": "string"}, "description": "To be sent to the letter."},
-    expiresAt=moment(f"When the URL ends, {uploads.URL_LIVES} s after it was signed."),
+    expiresAt=moment(f"When the URL ends, {storage.URL_LIVES} s after it was signed."),
 )
 FILE = exactly(
     key=ref("schemas", "Key"),

@@ -20,6 +20,15 @@ class Reason(StrEnum):
     BROKEN = "broken_image"
     BOMB = "image_too_large"
     FRAMES = "too_many_frames"
+    UNREADABLE = "unreadable_image"
+
+
+class Rejected(Exception):
+    """What a check found; the file is not to be READY."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 SENTENCES: dict[Reason, Promise] = {
@@ -32,4 +41,5 @@ SENTENCES: dict[Reason, Promise] = {
     Reason.BROKEN: _("The picture is damaged or incomplete. Save it anew, and upload that."),
     Reason.BOMB: _("The picture has more pixels than are accepted here. Make it smaller, and upload that."),
     Reason.FRAMES: _("The animation is too long. Shorten it, and upload that."),
+    Reason.UNREADABLE: _("Pictures of this kind are not accepted here. Save it as JPEG or PNG, and upload that."),
 }

@@ -6,14 +6,17 @@ one of `Error`, for `files.errors` to name the bucket.
 
 from __future__ import annotations
 
+import base64
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import certifi
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,15 +30,20 @@ from .sigv4 import Signer, quoted_path
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef
+    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef, DeleteTypeDef
 
 
 class BucketError(Exception):
     """The bucket answered, and not by what was asked for."""
 
 
+class Missing(BucketError):
+    """There is no such object."""
+
+
 Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 
+URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
 CORS_HEADERS = ["content-type", "if-none-match"]  # those of `sign_put`, in lower case and in order, as browsers ask
@@ -48,6 +56,15 @@ class Head:
     size: int
     content_type: str
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first bytes of an object, and what the bucket says of it: `sha256` in hexadecimal, None where it keeps none."""
+
+    head: Head
+    first: bytes
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +90,7 @@ def _signer() -> Signer:
     )
 
 
-def sign_put(key: str, *, content_type: str, size: int, lives: int) -> SignedPut:
+def sign_put(key: str, *, content_type: str, size: int, lives: int, sha256: str | None = None) -> SignedPut:
     """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds.
 
     A presigned URL can be used until it expires; `If-None-Match: *` makes the bucket refuse the second PUT (412,
@@ -104,6 +121,61 @@ def head(key: str) -> Head | None:
         return None
     fields = _checked("HeadObject", answer).headers
     return Head(int(fields["Content-Length"]), fields.get("Content-Type", ""), fields["ETag"].strip('"'))
+
+
+def opening(key: str, length: int) -> Opening | None:
+    """Ask what is stored under `key`, and for its first `length` bytes, in one request; None if nothing is."""
+    answer = _ask("GET", key, **{"range": f"bytes=0-{length - 1}", "x-amz-checksum-mode": "ENABLED"})
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return None
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is empty, which no signed PUT can have made it
+        empty = head(key)
+        return Opening(empty, b"", None) if empty else None
+    fields = _checked("GetObject", answer).headers
+    size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
+    found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
+    return Opening(found, answer.data[:length], _hexadecimal(fields.get("x-amz-checksum-sha256")))
+
+
+def _hexadecimal(checksum: str | None) -> str | None:
+    """A checksum as `sha256sum` prints it. One of parts, which ends in their number, says nothing of the whole."""
+    try:
+        return base64.b64decode(checksum, validate=True).hex() if checksum else None
+    except ValueError:
+        return None
+
+
+def ending(key: str, size: int, length: int) -> bytes:
+    """The last `length` bytes of an object of `size` bytes."""
+    return _checked("GetObject", _ask("GET", key, range=f"bytes={max(0, size - length)}-{size - 1}")).data
+
+
+@contextmanager
+def reading(key: str) -> Iterator[BaseHTTPResponse]:
+    """The object as a stream, for whoever reads all of it. It may take its time, but not 30 s without a byte."""
+    target, headers = _signer().authorize("GET", _path(key))
+    answer = _connections().urlopen(
+        "GET",
+        target,
+        headers=headers,
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        timeout=Timeout(connect=2, read=30),
+    )
+    try:
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise Missing(key)
+        yield _checked("GetObject", answer)
+    finally:
+        answer.close()  # what is left unread is not waited for
+        answer.release_conn()
+
+
+def write(key: str, body: IO[bytes] | bytes, *, content_type: str) -> str:
+    """Store what we made ourselves, in the place of what an earlier attempt may have left. Return its ETag without quotes."""
+    answer = _client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type)
+    return answer["ETag"].strip('"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +237,10 @@ def _connections() -> HTTPConnectionPool:
     return manager.connection_from_url(endpoint)
 
 
-def _ask(method: str, key: str) -> BaseHTTPResponse:
+def _ask(method: str, key: str, **more: str) -> BaseHTTPResponse:
     """Send a request without a body. Redirects are not followed: a bucket in another place is a setting to mend."""
     # By headers, since urllib3 looks at every character of an address.
-    target, headers = _signer().authorize(method, _path(key))
+    target, headers = _signer().authorize(method, _path(key), more)
     return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False)
 
 
@@ -212,12 +284,14 @@ def _client() -> S3Client:
 
 
 def delete_many(keys: Iterable[str]) -> dict[str, str]:
-    """Remove up to 1,000 objects in one request. Return the keys that the bucket refused, each with its reason."""
-    answer = _client().delete_objects(
-        Bucket=settings.R2_BUCKET,
-        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-    )
-    return {error["Key"]: f"{error.get('Code', '')} {error.get('Message', '')}".strip() for error in answer.get("Errors", [])}
+    """Remove objects, 1,000 in a request. Return the keys that the bucket refused, each with its reason."""
+    left: Iterator[str] = iter(keys)
+    refused: dict[str, str] = {}
+    while some := list(itertools.islice(left, DELETE_LIMIT)):
+        wanted: DeleteTypeDef = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+        errors = _client().delete_objects(Bucket=settings.R2_BUCKET, Delete=wanted).get("Errors", [])
+        refused |= {error["Key"]: f"{error.get('Code', '')} {error.get('Message', '')}".strip() for error in errors}
+    return refused
 
 
 def set_up(origins: list[str]) -> bool:

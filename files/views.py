@@ -14,13 +14,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.cache import patch_cache_control
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import names, previews, uploads, usage
+from . import checking, names, previews, sweeps, uploads, usage
 from .documents import Cursor, File, Order, Row, Status, Wanted
 from .errors import SignedOut
 from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
@@ -77,6 +78,7 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         # Which of them have arrived HTMX asks behind the page, which so needs no bucket.
         pending = File.unfinished(owner_id, uploads.UNFINISHED_SHOWN)
         context["unfinished"] = [uploads.Unfinished(file, None) for file in pending]
+        context["in_checking"] = File.in_checking(owner_id, uploads.UNFINISHED_SHOWN)
     return render(request, "files/list.html", context)
 
 
@@ -112,8 +114,15 @@ def unfinished(request: HttpRequest, owner_id: str) -> HttpResponse:
 @signed_in
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
-    file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
-    return HttpResponse(as_rows([file.row()])) if request.headers.get("HX-Request") else redirect("files:list")
+    file = checking.confirm(owner_id, checked(KeyForm(request.POST))["key"])
+    return as_it_is(request, file) if request.headers.get("HX-Request") else redirect("files:list")
+
+
+def as_it_is(request: HttpRequest, file: File) -> HttpResponse:
+    """The row of a file that is READY, or that is being checked or was rejected."""
+    if file.status == Status.READY:
+        return HttpResponse(as_rows([file.row()]))
+    return render(request, "files/_checking.html", {"files": [file]})
 
 
 @require_POST
@@ -144,8 +153,28 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
 @require_safe
 @signed_in
 def row(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    """A file as the list has it, for whoever does not rename it after all."""
-    return HttpResponse(as_rows([uploads.fetch(owner_id, key, Status.READY).row()]))
+    """A file as the list has it, for whoever does not rename it after all, or waits for its checks."""
+    return as_it_is(request, uploads.fetch(owner_id, key, Status.READY, Status.CHECKING, Status.REJECTED))
+
+
+@require_POST
+@signed_in
+def dismiss(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Take the row of a rejected file away."""
+    uploads.dismiss(owner_id, key)
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
+
+
+@require_safe
+@signed_in
+def thumbnail(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Where the bucket shows a small picture of the file. Browsers may keep the answer for as long as its URL is good."""
+    file = uploads.fetch(owner_id, key, Status.READY)
+    if not file.thumbnail:
+        raise uploads.NotFound
+    response = redirect(previews.thumbnail_url(file))
+    patch_cache_control(response, private=True, max_age=previews.LOADED_IN_PARTS // 2)
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -185,7 +214,7 @@ def trash(request: HttpRequest, owner_id: str, keys: list[str]) -> HttpResponse:
     if not gone:
         raise uploads.NotFound
     template = "files/_trashed.html" if request.headers.get("HX-Request") else "files/trashed.html"
-    return render(request, template, {"keys": keys, "gone": gone, "undo_for": uploads.TRASH_LIVES.seconds})
+    return render(request, template, {"keys": keys, "gone": gone, "undo_for": sweeps.TRASH_LIVES.seconds})
 
 
 @require_POST

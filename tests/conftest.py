@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import storage, uploads
-from files.documents import File, Share, SpentKey
+from files.documents import File, Past, Share, SpentKey
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +48,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     File.objects.delete()
     SpentKey.objects.delete()
     Share.objects.delete()
+    Past.objects.delete()
     cache.clear()  # empties Redis as a whole
     caches["local"].clear()
 

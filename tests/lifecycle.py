@@ -220,7 +220,7 @@ def main() -> None:
 
 
 def _act(act: str, **order: Any) -> dict[str, Any]:
-    from files import storage, uploads
+    from files import storage, sweeps, uploads
     from files.documents import File
     from files.refusals import Refusal
 
@@ -231,7 +231,7 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
         if act == "sweep":
             return {"did": True, **_sweep(**order)}
         if act == "empty_trash":
-            return {"did": True, "removed": uploads.empty_trash().removed}
+            return {"did": True, "removed": sweeps.empty_trash().removed}
         if act in ("trash", "restore"):
             return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
         more = (order["name"],) if act == "rename" else ()
@@ -242,10 +242,10 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
 
 
 def _sweep(older_than: float = 3600, batch: int = 1000) -> dict[str, Any]:
-    from files import uploads
+    from files import sweeps
 
     before, began = _peak_memory(), time.monotonic()
-    swept = uploads.sweep(older_than=timedelta(seconds=older_than), batch=batch)
+    swept = sweeps.sweep(older_than=timedelta(seconds=older_than), batch=batch)
     return {
         "expired": swept.expired,
         "removed": swept.removed,

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File, SpentKey, Status
 
 from .conftest import Cast, post_json
@@ -56,9 +56,9 @@ def test_a_cancel_that_won_is_told_so_whatever_a_sweep_does_next(
     key = cast.sign(alice).key
     turn = File.turn
 
-    def turn_before_a_sweep(*change: Any) -> File | None:
-        turned = turn(*change)
-        uploads.sweep(older_than=timedelta(hours=1))
+    def turn_before_a_sweep(*change: Any, **fields: Any) -> File | None:
+        turned = turn(*change, **fields)
+        sweeps.sweep(older_than=timedelta(hours=1))
         assert not File.objects.keyed([key])
         return turned
 
@@ -131,8 +131,8 @@ def test_a_put_after_the_cancel_through_the_url_that_is_still_good_is_removed_by
     signed = cast.sign(alice)
     cancel(as_alice, signed.key)
     assert cast.put(signed).status_code == 200
-    age_spent_keys(uploads.URL_DEAD)
+    age_spent_keys(sweeps.URL_DEAD)
 
-    uploads.sweep(older_than=timedelta(hours=1))
+    sweeps.sweep(older_than=timedelta(hours=1))
 
     assert storage.head(signed.key) is None

@@ -38,7 +38,7 @@ def test_where_all_is_well_it_was_the_clients_own_network(as_alice: Client, alic
 
 def test_a_url_that_is_over(as_alice: Client, alice: User, cast: type[Cast]) -> None:
     signed = cast.sign(alice)
-    backdate([signed.key], timedelta(seconds=uploads.URL_LIVES + 1))
+    backdate([signed.key], timedelta(seconds=storage.URL_LIVES + 1))
 
     assert cause(as_alice, signed.key) == "expired"
 

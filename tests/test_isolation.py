@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, path
 
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File
 from uploadkit import urls
 
@@ -189,7 +189,7 @@ def removes(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=401)
     if "key" in data:
         file = File.objects.get(key=data["key"])
-        uploads.delete_many([file.key])
+        sweeps.delete_many([file.key], who="ops:1")
     return HttpResponse(status=404)
 
 

@@ -20,7 +20,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.log import configure_logging
 
-from files import limits, shares, uploads
+from files import limits, shares, sweeps, uploads
 from files.documents import File, Share, Status
 
 from .conftest import Cast
@@ -498,11 +498,11 @@ def test_a_file_that_is_deleted_takes_its_links_along_and_no_others(alice: User,
     other = made(cast.upload(alice))
 
     if by == "operations":
-        uploads.delete_many([file.key])
+        sweeps.delete_many([file.key], who="ops:1")
     else:
         uploads.trash(file.owner_id, [file.key])
         File.objects(key=file.key).update(trashed_at=uploads.now() - timedelta(minutes=1))
-        uploads.empty_trash()
+        sweeps.empty_trash()
 
     assert not File.objects(key=file.key)
     assert [share.token for share in Share.objects] == [other.token]
@@ -517,7 +517,7 @@ def test_a_deletion_that_was_cut_before_the_document_went_leaves_what_the_sweep_
     made_meanwhile.save(force_insert=True)
 
     assert shares.find(NEVER_MADE) is None
-    uploads.sweep(older_than=timedelta(hours=1))
+    sweeps.sweep(older_than=timedelta(hours=1))
     assert not File.objects(key=file.key)
     assert not Share.objects
 

@@ -1,0 +1,169 @@
+"""The checks that take too long for a request, made by Celery: integrity, viruses, pictures.
+
+A file waits as CHECKING with a ticket, its `check_at`. Whoever takes it replaces the ticket by one that lasts CHECK_LEASE, and so
+does every step: of two workers that have the same file, one holds a ticket that is no longer good, and stops. A worker that dies
+leaves a ticket that runs out, and `queue_due` gives the file to another, which begins at the first step. What a step writes is
+named in the document before, and written again in the same place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO
+
+from celery import current_app
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from kombu.pools import producers
+
+from . import images, names, policies, scanner, storage, trail, uploads
+from .documents import File, Status
+from .kinds import PICTURES
+from .reasons import Reason, Rejected
+from .uploads import Check
+
+logger = logging.getLogger(__name__)
+
+AGAIN = timedelta(minutes=1)  # after something was down
+IN_MEMORY = 16 * 1024 * 1024  # bytes of a picture; more goes to the disk
+# What waits for the queue is a person; `queue_due` finds what the queue does not take.
+PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
+
+
+def confirm(owner_id: str, key: str) -> File:
+    """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
+    file = uploads.confirm(owner_id, key)
+    if file.status == Status.CHECKING:
+        queue(file)
+    return file
+
+
+def queue(file: File) -> None:
+    """Have the file checked soon. With Redis down it is checked when that is back: MongoDB knows that it waits."""
+    assert file.check_at is not None, "a file that is CHECKING has a ticket"
+    message = {"key": file.key, "ticket": file.check_at.isoformat(), "request_id": trail.request_id.get()}
+    try:
+        connection = current_app.connection_for_write(
+            transport_options={**settings.CELERY_BROKER_TRANSPORT_OPTIONS, **PATIENCE}
+        )
+        with producers[connection].acquire(block=True, timeout=1) as producer:
+            current_app.send_task("files.tasks.check", kwargs=message, producer=producer, retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("the queue did not take the check of %s, the next look at what is due will: %s", file.key, error)
+
+
+def queue_due() -> int:
+    """Queue the files that wait for a check which nobody makes. Return how many there were."""
+    due = uploads.due_checks()
+    for file in due:
+        queue(file)
+    return len(due)
+
+
+@dataclass
+class Checked:
+    """A file under its checks, and what they found out."""
+
+    file: File
+    known: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> policies.Policy:
+        return policies.of(self.file.policy or policies.DEFAULT)
+
+    def go_on(self, **known: object) -> bool:
+        """Whether the file is still ours; then for CHECK_LEASE from now."""
+        assert self.file.check_at is not None
+        taken = uploads.take(self.file.key, self.file.check_at, **known)
+        self.file = taken or self.file
+        return taken is not None
+
+
+def check(key: str, ticket: datetime) -> None:
+    """Put a file through the checks that it has to pass: READY or REJECTED in the end, or waiting for what is down.
+
+    Does nothing with a ticket that is no longer good.
+    """
+    taken = uploads.take(key, ticket)
+    if taken is None:
+        return
+    checked = Checked(taken)
+    try:
+        if all(checked.go_on(step=step) and STEPS[Check(step)](checked) for step in taken.checks):
+            uploads.pass_checks(checked.file, **checked.known)
+    except Rejected as rejected:
+        uploads.reject(checked.file, rejected.reason)
+    except storage.Missing:
+        uploads.reject(checked.file, Reason.INTEGRITY)
+    except (scanner.Unavailable, *storage.Error) as error:
+        logger.warning("the check of %s waits for what is down: %s", key, error)
+        uploads.put_off(checked.file, AGAIN)
+
+
+# --- the steps: each says whether the file is still ours, or raises Rejected -------------------------------------------------
+
+
+def _integrity(checked: Checked) -> bool:
+    digest = hashlib.sha256()
+    with storage.reading(checked.file.key) as stream:
+        for some in stream.stream(1024 * 1024):
+            digest.update(some)
+    if digest.hexdigest() != checked.file.sha256:
+        raise Rejected(Reason.INTEGRITY)
+    return True
+
+
+def _scan(checked: Checked) -> bool:
+    with storage.reading(checked.file.key) as stream:
+        found = scanner.scan(stream)
+    if found:
+        logger.warning("the virus scanner found %s in %s", found, checked.file.key)
+        raise Rejected(Reason.MALWARE)
+    return True
+
+
+def _image(checked: Checked) -> bool:
+    file, clean = checked.file, checked.policy.images == policies.Images.CLEAN
+    said = names.said_type(file.content_type, file.name)
+    if said not in PICTURES:
+        raise Rejected(Reason.UNREADABLE)
+    with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
+        with storage.reading(file.key) as stream:
+            shutil.copyfileobj(stream, body)
+        body.seek(0)
+        picture = images.looked_at(body, said, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
+    return _write(checked, picture)
+
+
+def _write(checked: Checked, picture: images.Picture) -> bool:
+    """Store what was made of a picture, under names that the document has first."""
+    cleaned = names.made_of(checked.file.key, "cleaned") if picture.cleaned else None
+    thumbnail = names.made_of(checked.file.key, "thumbnail") if picture.thumbnail else None
+    made = [key for key in (cleaned, thumbnail) if key]
+    if made and not checked.go_on(made=made):
+        return False
+    if thumbnail and picture.thumbnail:
+        storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
+        checked.known["thumbnail"] = thumbnail
+    if cleaned and picture.cleaned:
+        sha256, size = _measured(picture.cleaned)
+        etag = storage.write(cleaned, picture.cleaned, content_type=checked.file.content_type)
+        checked.known |= {"cleaned": cleaned, "leftovers": [checked.file.key], "sha256": sha256, "size": size, "etag": etag}
+    return True
+
+
+def _measured(body: BinaryIO) -> tuple[str, int]:
+    """Its SHA-256 in hexadecimal and its size in bytes; it is at its beginning after that."""
+    body.seek(0)
+    sha256, size = hashlib.file_digest(body, "sha256").hexdigest(), body.tell()  # type: ignore[arg-type]  # typeshed#8993
+    body.seek(0)
+    return sha256, size
+
+
+STEPS: dict[Check, Callable[[Checked], bool]] = {Check.INTEGRITY: _integrity, Check.SCAN: _scan, Check.IMAGE: _image}

@@ -1,0 +1,10 @@
+"""stub"""
+
+from typing import BinaryIO
+
+
+class Unavailable(Exception): ...
+
+
+def scan(stream: BinaryIO) -> str | None:
+    return None
