@@ -56,7 +56,9 @@ def wrong_method(request: HttpRequest, sentence: str, allow: str) -> HttpRespons
 def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
     window = limits.spend_signing(owner_id)
     wish = checked(SignForm(read_json(request)))
-    signed = uploads.sign(owner_id, filename=wish["filename"], content_type=wish["contentType"], size=wish["size"])
+    signed = uploads.sign(
+        owner_id, filename=wish["filename"], content_type=wish["contentType"], size=wish["size"], sha256=wish["sha256"]
+    )
     body = {
         "url": signed.put.url,
         "key": signed.key,
@@ -103,5 +105,6 @@ def describe(file: File) -> dict[str, object]:
         "name": file.name,
         "contentType": file.content_type,
         "size": file.size,
+        "sha256": file.sha256,
         "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at else None,
     }

@@ -191,8 +191,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     """One upload. Only `files.uploads` changes its status, and only by compare-and-set.
 
     `name` is what the owner called it; `key` is where the bucket has it, made by us. `size` is in bytes and, like
-    `content_type`, what the upload URL was signed for. `kind`, `sort_name` and `words` follow from these and are what lists
-    filter, sort and search by. Times are UTC.
+    `content_type`, what the upload URL was signed for; so is `sha256`, in lower-case hex, where the uploader knew it. `kind`,
+    `sort_name` and `words` follow from these and are what lists filter, sort and search by. Times are UTC.
     """
 
     key: str = StringField(primary_key=True, max_length=1024)
@@ -205,6 +205,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     ready_at: datetime | None = DateTimeField()
     trashed_at: datetime | None = DateTimeField()
     etag: str | None = StringField()
+    sha256: str | None = StringField(max_length=64)
     kind: Kind = StringField(choices=[kind.value for kind in Kind])
     sort_name: str = StringField()
     words: list[str] = ListField(StringField())
@@ -234,9 +235,21 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     # driver and the network together.
 
     @classmethod
-    def insert(cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime) -> None:
+    def insert(
+        cls,
+        *,
+        key: str,
+        owner_id: str,
+        name: str,
+        content_type: str,
+        size: int,
+        created_at: datetime,
+        sha256: str | None = None,
+    ) -> None:
         """Write the document of a new upload. The values are those that `files.forms` has cleaned."""
         document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **named(name)}
+        if sha256:
+            document["sha256"] = sha256
         kind = kind_of(content_type, name)
         cls._get_collection().insert_one({**document, "kind": kind, "status": Status.PENDING, "created_at": created_at})
 

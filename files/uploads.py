@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -107,16 +107,17 @@ def now() -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def sign(owner_id: str, *, filename: str, content_type: str, size: int) -> Signed:
-    """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`.
+def sign(owner_id: str, *, filename: str, content_type: str, size: int, sha256: str | None = None) -> Signed:
+    """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`, with that checksum if it is known.
 
     Takes what `files.forms` has cleaned. Raises one of `documents.Error` when the document could not be written; then no
     URL exists either.
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    File.insert(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at)
-    put = storage.sign_put(key, content_type=content_type, size=size, lives=URL_LIVES)
+    signed: dict[str, Any] = {"content_type": content_type, "size": size, "sha256": sha256}
+    File.insert(key=key, owner_id=owner_id, name=filename, created_at=created_at, **signed)
+    put = storage.sign_put(key, lives=URL_LIVES, **signed)
     return Signed(key, put, created_at + timedelta(seconds=URL_LIVES))
 
 
