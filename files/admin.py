@@ -41,7 +41,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     search_help_text = "Part of a name or key, or an owner's id"
     fields = readonly_fields = (
         *("name", "owner_link", "key", "content_type", "kind", "human_size"),
-        *("status", "created_at", "ready_at", "trashed_at", "etag"),
+        *("status", "created_at", "ready_at", "trashed_at", "etag", "sha256"),
         *("in_the_bucket", "download"),
     )
 

@@ -58,7 +58,12 @@ def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
     wish = checked(SignForm(read_json(request)))
     limits.spend_day(owner_id, wish["policy"])
     signed = uploads.sign(
-        owner_id, filename=wish["filename"], content_type=wish["contentType"], size=wish["size"], policy=wish["policy"]
+        owner_id,
+        filename=wish["filename"],
+        content_type=wish["contentType"],
+        size=wish["size"],
+        policy=wish["policy"],
+        sha256=wish["sha256"],
     )
     body = {
         "url": signed.put.url,
@@ -110,5 +115,6 @@ def describe(file: File) -> dict[str, object]:
         "size": file.size,
         "status": file.status,
         "policy": file.policy or policies.DEFAULT,
+        "sha256": file.sha256,
         "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at else None,
     }

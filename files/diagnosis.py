@@ -38,7 +38,8 @@ SENTENCES: dict[Cause, Promise | str] = {
         "The clocks of this site and of the bucket disagree, so no upload can be allowed. Tell whoever runs this site."
     ),
     Cause.ORIGIN: _(
-        "The bucket does not take uploads from the address of this site. Tell whoever runs this site: its CORS rule is missing."
+        "The bucket does not take uploads from the address of this site. Tell whoever runs this site: its CORS rule is missing "
+        "or out of date."
     ),
     Cause.EXPIRED: _("The upload link was over before the file had arrived. Try again to get a new one."),
     Cause.UNKNOWN: _("The bucket works from here, so your connection was cut. Try again when it is better."),
@@ -72,7 +73,7 @@ def _cause(file: File, origin: str) -> Cause:
 
 def _of_preflight(file: File, origin: str) -> Cause:
     try:
-        said = storage.preflight(file.key, origin)
+        said = storage.preflight(file.key, origin, checksum=bool(file.sha256))
     except storage.Error:
         return Cause.UNREACHABLE
     moment = uploads.now()

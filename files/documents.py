@@ -249,6 +249,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     ready_at: datetime | None = DateTimeField()
     trashed_at: datetime | None = DateTimeField()
     etag: str | None = StringField()
+    sha256: str | None = StringField(max_length=64)
     kind: Kind = StringField(choices=[kind.value for kind in Kind])
     sort_name: str = StringField()
     words: list[str] = ListField(StringField())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self
@@ -19,6 +20,7 @@ from . import names, policies
 from .kinds import LABELS
 from .refusals import Refusal
 
+SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
 
 
@@ -84,6 +86,7 @@ class SignForm(forms.Form):
     filename = Text(strip=False, error_messages={"required": _("The file needs a name.")})
     contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
     size = Whole(error_messages={"required": _("Say how many bytes the file has.")})
+    sha256 = Text(required=False, strip=False)
 
     # The policy is known before what it allows. The name is shown before the type, and the type is guessed from it where the
     # browser knew none.
@@ -124,6 +127,12 @@ class SignForm(forms.Form):
             sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(most)}
             raise ValidationError(sentence % sizes, "too_large")
         return size
+
+    def clean_sha256(self) -> str | None:
+        sha256: str = self.cleaned_data["sha256"]
+        if sha256 and not SHA256.fullmatch(sha256):
+            raise ValidationError(_("The SHA-256 has to be 64 hex digits, as sha256sum prints it. Or leave it out."))
+        return sha256.lower() or None
 
 
 class KeyForm(forms.Form):

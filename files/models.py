@@ -24,6 +24,7 @@ class StoredFile(models.Model):
     trashed_at = models.DateTimeField("deleted by the owner", null=True)
     cleaned = models.CharField(max_length=1024, null=True)  # noqa: DJ001  as is the next
     etag = models.CharField(max_length=128, null=True)  # noqa: DJ001  MongoEngine leaves the field out
+    sha256 = models.CharField("SHA-256", max_length=64, null=True)  # noqa: DJ001  as etag
     kind = models.CharField(max_length=16, choices=[(kind.value, kind.value) for kind in Kind])
 
     class Meta:

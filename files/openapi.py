@@ -18,7 +18,7 @@ from . import names, storage, uploads
 from .diagnosis import Cause, Diagnosis
 from .documents import File
 from .errors import RETRY_AFTER, SignedOut
-from .forms import MAX_BODY, Invalid, KeyForm, SignForm
+from .forms import MAX_BODY, SHA256, Invalid, KeyForm, SignForm
 from .limits import WINDOW, TooMany, Window
 from .refusals import Refusal
 from .storage import Head
@@ -48,6 +48,9 @@ CAUSE = (
     "A sentence for a person: what happened and what to do. By the cause: `arrived` (confirm it), `expired`, `unknown` (the \
 client's network) and `unreachable` (the bucket is down) are worth another try with a new URL, `clock` and `origin` (the \
 bucket's CORS rule) are for whoever runs the site."
+)
+CHECKSUM = (
+    "Of the bytes, in hex. The bucket then refuses any others with 400 `BadDigest`. Not signed if it is empty or missing."
 )
 SIZE = "Bytes. An integer without fraction or exponent: 5, not 5.0 and not 5e0."
 
@@ -89,6 +92,7 @@ def sign() -> Json:
             "description": f"{CONTENT_TYPE} Accepted here: {', '.join(settings.ALLOWED_CONTENT_TYPES)}.",
         },
         "size": {"type": "integer", "minimum": 1, "maximum": settings.MAX_UPLOAD_SIZE, "description": SIZE},
+        "sha256": {"type": ["string", "null"], "pattern": f"^({SHA256.pattern})?$", "description": CHECKSUM},
     }
     example = {"filename": "report.pdf", "contentType": "application/pdf", "size": 52310}
     refused = [
@@ -258,6 +262,7 @@ EXAMPLE_FILE = {
     "name": "report.pdf",
     "contentType": "application/pdf",
     "size": 52310,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "readyAt": "2030-01-31T12:00:12.125000Z",
 }
 
@@ -274,6 +279,7 @@ FILE = exactly(
     name={"type": "string", "minLength": 1, "maxLength": names.MAX_LENGTH},
     contentType={"type": "string"},
     size={"type": "integer", "minimum": 1},
+    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$", "description": "Of its bytes; null if no one said."},
     readyAt=moment("When it was confirmed."),
 )
 ERROR = {

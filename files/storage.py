@@ -46,7 +46,8 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
-CORS_HEADERS = ["content-type", "if-none-match"]  # those of `sign_put`, in lower case and in order, as browsers ask
+CHECKSUM = "x-amz-checksum-sha256"
+CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,16 @@ def _signer() -> Signer:
 def sign_put(key: str, *, content_type: str, size: int, lives: int, sha256: str | None = None) -> SignedPut:
     """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds.
 
+    With `sha256`, in hex, the bucket compares it with the bytes that came, and refuses others (400 BadDigest).
+
     A presigned URL can be used until it expires; `If-None-Match: *` makes the bucket refuse the second PUT (412,
     RFC 9110 section 13.1.2).
     """
-    headers = {"content-type": content_type, "if-none-match": "*"}
-    url = _signer().presign("PUT", _path(key), headers={**headers, "content-length": str(size)}, lives=lives)
-    return SignedPut(url, "PUT", {"Content-Type": content_type, "If-None-Match": "*"})
+    headers = {"Content-Type": content_type, "If-None-Match": "*"}
+    if sha256:
+        headers[CHECKSUM] = base64.b64encode(bytes.fromhex(sha256)).decode()
+    signed = {"content-length": str(size)} | {name.lower(): value for name, value in headers.items()}
+    return SignedPut(_signer().presign("PUT", _path(key), headers=signed, lives=lives), "PUT", headers)
 
 
 def sign_get(key: str, *, filename: str, lives: int) -> str:
@@ -186,12 +191,15 @@ class Preflight:
     date: datetime | None
 
 
-def preflight(key: str, origin: str) -> Preflight:
-    """Ask as a browser on a page of `origin` does before it sends a PUT (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
+def preflight(key: str, origin: str, *, checksum: bool) -> Preflight:
+    """Ask as a browser on a page of `origin` does before it sends a PUT, with a checksum or without
+    (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
+    """
+    headers = CORS_HEADERS if checksum else [name for name in CORS_HEADERS if name != CHECKSUM]
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "PUT",
-        "Access-Control-Request-Headers": ",".join(CORS_HEADERS),
+        "Access-Control-Request-Headers": ",".join(headers),
     }
     answer = _connections().urlopen("OPTIONS", quoted_path(_path(key)), headers=asked, retries=False, redirect=False)
     fields = answer.headers
@@ -199,7 +207,7 @@ def preflight(key: str, origin: str) -> Preflight:
         HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
         and fields.get("Access-Control-Allow-Origin") in ("*", origin)
         and _lists(fields.get("Access-Control-Allow-Methods"), ["put"])
-        and _lists(fields.get("Access-Control-Allow-Headers"), CORS_HEADERS)
+        and _lists(fields.get("Access-Control-Allow-Headers"), headers)
     )
     try:
         date = parsedate_to_datetime(fields.get("Date", ""))

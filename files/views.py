@@ -72,6 +72,7 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "orders": ORDERS,
         "later_page": after is not None,
         "max_size": settings.MAX_UPLOAD_SIZE,
+        "hash_max_size": min(settings.HASH_MAX_SIZE, settings.MAX_UPLOAD_SIZE),  # what is refused need not be read before
         "usage": usage.of(owner_id),
     }
     if after is None and not wanted.narrowed:

@@ -11,6 +11,7 @@ const RETRIES = 5; // by itself, of one upload
 const BACKOFF_MOST = 30_000; // milliseconds
 const STALLED_AFTER = 60_000; // milliseconds without a byte
 const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/list.html says the same
+const READ_AT_ONCE = 8 * 1024 ** 2; // bytes of a file, to have its SHA-256 from the browser itself
 const SHOWN_EVERY = 250; // milliseconds
 const SMOOTHED_OVER = 4_000; // milliseconds of the moving average
 const NAME_LENGTH = 256; // characters that the site takes
@@ -102,6 +103,36 @@ const giveBack = (key) => { post(uploader.dataset.cancelUrl, { key }).catch(() =
 // A file that was changed or moved after it was chosen fails like a cut connection does.
 const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
 
+// Its SHA-256 in hex, or "" where there can be no worker. WebCrypto is ten times as fast, but wants a file as a whole.
+async function sumOf(file, signal, moved) {
+  if (file.size <= READ_AT_ONCE && crypto.subtle) {
+    const sum = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+    return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+  let worker, silent;
+  try {
+    return await new Promise((resolve, reject) => {
+      const alive = () => {
+        clearTimeout(silent);
+        silent = setTimeout(resolve, ANSWERED_WITHIN, "");
+      };
+      signal.addEventListener("abort", () => reject(new Stopped()), { once: true });
+      worker = new Worker(uploader.dataset.hashUrl);
+      worker.onerror = () => resolve("");
+      worker.onmessage = ({ data: { read, sum } }) => {
+        if (sum) resolve(sum);
+        else if (!read) reject(new Error("the file cannot be read"));
+        else { alive(); moved(read); }
+      };
+      worker.postMessage(file);
+      alive();
+    });
+  } finally {
+    clearTimeout(silent);
+    worker?.terminate();
+  }
+}
+
 function sleep(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(resolve, milliseconds);
@@ -138,6 +169,7 @@ let lastId = 0;
 class Upload {
   constructor(file, name = file.name) {
     Object.assign(this, { file, name, id: ++lastId, key: "", sent: 0, tries: 0, pace: new Pace() });
+    this.sha256 = null; // not yet known
     this.arrived = false; // the bucket has the bytes; only the confirm is missing
     this.state = "waiting";
     this.sentence = says("waiting");
@@ -165,10 +197,13 @@ class Upload {
   async attempt() {
     if (!this.arrived) {
       this.giveUp();
+      this.show("reading", says("signing")); // for as long as it takes no time
+      this.sha256 ??= await this.sum();
+      if (this.stopper.signal.aborted) throw new Stopped();
       this.show("signing", says("signing"));
       // Never cut short: the answer has the only copy of a key that the site may have written down already.
-      const { file, name } = this;
-      const signed = await post(uploader.dataset.signUrl, { filename: name, contentType: file.type, size: file.size });
+      const { file, name, sha256 } = this;
+      const signed = await post(uploader.dataset.signUrl, { filename: name, contentType: file.type, size: file.size, sha256 });
       this.key = signed.key;
       if (this.stopper.signal.aborted) throw new Stopped();
       await this.put(signed);
@@ -177,6 +212,20 @@ class Upload {
     }
     this.show("confirming", says("confirming"));
     await this.confirm();
+  }
+
+  // By which the bucket knows whether what arrives is what was here; "" where the browser cannot, or it would take too long.
+  async sum() {
+    if (this.file.size > uploader.dataset.hashMaxSize) return "";
+    try {
+      return await sumOf(this.file, this.stopper.signal, (bytes) => { this.read = bytes; });
+    } catch (problem) {
+      if (problem instanceof Stopped) throw problem;
+      if (await readable(this.file)) return "";
+      throw new Problem(says("changed"));
+    } finally {
+      this.read = 0;
+    }
   }
 
   // With full jitter, so that those who were cut off together do not all come back together.
@@ -208,7 +257,10 @@ class Upload {
         if (xhr.status >= 200 && xhr.status < 300) end();
         else if (xhr.status === 403) passes(says("expired"));
         else if (xhr.status === 412) passes(says("exists"));
-        else end(new Problem(says("refused", { status: xhr.status }), { passes: mayPass(xhr.status) || xhr.status === 429 }));
+        else if (xhr.status === 400 && /BadDigest|Mismatch/.test(xhr.responseText)) {
+          this.sha256 = null; // it may be the file that changed
+          passes(says("corrupted"));
+        } else end(new Problem(says("refused", { status: xhr.status }), { passes: mayPass(xhr.status) || xhr.status === 429 }));
       };
       xhr.onerror = () => { clearTimeout(this.stalled); this.diagnose().then(end); };
       xhr.onabort = () => end(new Stopped());
@@ -246,6 +298,7 @@ class Upload {
 
   tick() {
     if (this.state === "retrying") this.show(this.state, this.countdown());
+    if (this.read) this.show(this.state, says("reading", { percent: Math.floor((this.read / this.file.size) * 100) }));
     if (this.state !== "sending") return;
     this.pace.add(0);
     const { percent } = this;

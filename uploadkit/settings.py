@@ -258,6 +258,7 @@ R2_REGION = env.str("R2_REGION", "auto")
 # --- uploads --------------------------------------------------------------------------------------------------------
 
 MAX_UPLOAD_SIZE = env.int("MAX_UPLOAD_SIZE", 50 * 1024 * 1024, validate=validate.Range(1, 5_363_000_000))
+HASH_MAX_SIZE = env.int("HASH_MAX_SIZE", 1024**3, validate=validate.Range(0))
 ALLOWED_CONTENT_TYPES: list[str] = env.list("ALLOWED_CONTENT_TYPES", ["*/*"])
 SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range(1, 100_000))
 PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
@@ -336,6 +337,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
+        "worker-src": [SELF],
         "style-src": [SELF],
         "img-src": [SELF, "data:", BUCKET_URL],
         "media-src": [BUCKET_URL],
