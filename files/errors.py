@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
-from . import documents, storage
+from . import documents, scanner, storage
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], 
     (storage.Error, gettext_noop("The bucket")),
     (redis.exceptions.RedisError, gettext_noop("Redis")),
     ((OperationalError, InterfaceError), gettext_noop("The database")),
+    (scanner.Unavailable, gettext_noop("The virus scanner")),
 ]
 
 HEADINGS = {

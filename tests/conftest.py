@@ -16,6 +16,8 @@ from django.test import Client
 from files import storage, uploads
 from files.documents import File, Past, Share, SpentKey
 
+from .clamd import Clamd, require
+
 
 @pytest.fixture(scope="session", autouse=True)
 def bucket() -> None:
@@ -66,6 +68,14 @@ def bob(db: None) -> User:
 @pytest.fixture
 def ops(db: None) -> User:
     return User.objects.create_superuser("ops", "ops@example.com", "a long enough password")
+
+
+@pytest.fixture(scope="session")
+def clamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clamd]:
+    """A virus scanner for all tests that name its `url` in the settings. Thaw it if you freeze it, and kill one of your own."""
+    require()
+    with Clamd(tmp_path_factory.mktemp("clamd")).running() as clamd:
+        yield clamd
 
 
 def signed_in(user: User) -> Client:
