@@ -34,7 +34,7 @@ HTML, SVG, XML, SCRIPT = "text/html", "image/svg+xml", "application/xml", "text/
 # The first bytes of a file, as patterns of which the first that fits wins. What is not here is named by puremagic's data,
 # which knows more formats, some of them by two bytes, so that it refuses nothing by itself.
 MAGIC = {
-    PDF: rb"(?:\xef\xbb\xbf)?\s{0,64}%PDF-",
+    PDF: rb"(?:\xef\xbb\xbf)?\s{0,64}%PDF-|\x1b%-12345X@PJL.{0,1000}?%PDF-",
     # Pictures
     "image/png": rb"\x89PNG\r\n\x1a\n",
     "image/jpeg": rb"\xff\xd8\xff",
@@ -604,6 +604,8 @@ _ACTIVE = re.compile(
     rb"|(?:img|body|input|details|video|audio|object|embed|marquee|style)\s[^<>]{0,100}?\bon[a-z]{3,16}\s*=)",
     re.IGNORECASE,
 )
+# Office opens pages for the sake of their tables, and needs none of this.
+_SCRIPTED = re.compile(rb"<(?:script[\s>/]|iframe[\s>]|object[\s>]|embed[\s>]|\?php|%)", re.IGNORECASE)
 # A PDF may speak of pages in its titles, its forms and its comments; a page that it is itself starts on a line of its own.
 _ACTIVE_IN_PDF = re.compile(
     rb"<(?:script(?:>|\s+(?:src|type|language|defer|async)\b)|iframe[\s>]|html[\s>]|!doctype\s+html|\?php[\s(])", re.IGNORECASE
@@ -621,6 +623,7 @@ _PROGRAMS_INSIDE = (b"This program cannot be run in DOS mode", b"\x7fELF\x01\x01
 _ARCHIVES_INSIDE = (b"Rar!\x1a\x07", b"7z\xbc\xaf\x27\x1c")
 _RAR_ENDS = (b"\xc4\x3d\x7b\0\x40\x07\0", b"\x1d\x77\x56\x51\x03\x05\x04\0")  # of version 4, of version 5
 _PDF_WITHIN = 1024  # bytes, in which readers look for the header
+_PDF_IN_TEXT = re.compile(rb"\A.{0,1023}?[\r\n]%PDF-\d\.\d\s.{0,4000}?\d obj\b", re.DOTALL)  # some have letters alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -663,8 +666,8 @@ def _fault(
         return Reason.TYPE
     if any(family.source for family in fitting) or not (families or guarded):
         return None
-    if text and _is_active(found, first):
-        return Reason.ACTIVE
+    if text and found in (TEXT, HTML, SVG, XML, SCRIPT):
+        return Reason.ACTIVE if _SCRIPTED.search(first) else None
     return _hidden(found, parts) if guarded else None
 
 
@@ -696,10 +699,10 @@ def _detected(first: bytes, text: bool) -> str:
         return _MEDIA_TYPES[match.lastindex]
     if _is_tar(first):
         return "application/x-tar"
+    if _PDF_IN_TEXT.search(first) if text else _mentions_pdf(first):
+        return PDF
     if text:
         return _kind_of_text(first)
-    if _mentions_pdf(first):
-        return PDF
     return _by_sync(first) or _by_puremagic(first) or UNKNOWN
 
 
@@ -783,7 +786,8 @@ def _is_text(first: bytes) -> bool:
     """Any text that can be decoded: UTF-8, UTF-16, UTF-32, or one byte a letter without control characters."""
     for mark, encoding in _BOMS:
         if first.startswith(mark):
-            return "\0" not in (_decoded(first, encoding) or "\0")
+            decoded = _decoded(first, encoding)
+            return decoded is not None and "\0" not in decoded
     if b"\0" in first:
         return _UTF16.fullmatch(first) is not None
     strange = _CONTROL.search(first) is not None
