@@ -1,9 +1,9 @@
 """The checks that take too long for a request, made by Celery: integrity, viruses, pictures.
 
-A file waits as CHECKING with a ticket, its `check_at`. Whoever takes it replaces the ticket by one that lasts CHECK_LEASE, and so
-does every step: of two workers that have the same file, one holds a ticket that is no longer good, and stops. A worker that dies
-leaves a ticket that runs out, and `queue_due` gives the file to another, which begins at the first step. What a step writes is
-named in the document before, and written again in the same place.
+A file waits as CHECKING with a ticket, its `check_at`. Whoever takes it replaces the ticket by one that lasts CHECK_LEASE, and
+so does every step: of two workers that have the same file, one holds a ticket that is no longer good, and stops. A worker that
+dies leaves a ticket that runs out, and `queue_due` gives the file to another, which begins at the first step. What a step
+writes is named in the document before, and written again in the same place.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,13 +23,13 @@ from kombu.pools import producers
 
 from . import images, names, policies, scanner, storage, trail, uploads
 from .documents import File, Status
-from .kinds import PICTURES
 from .reasons import Reason, Rejected
 from .uploads import Check
 
 logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
+CHUNK = 1024 * 1024  # bytes
 IN_MEMORY = 16 * 1024 * 1024  # bytes of a picture; more goes to the disk
 # What waits for the queue is a person; `queue_due` finds what the queue does not take.
 PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
@@ -112,7 +111,7 @@ def check(key: str, ticket: datetime) -> None:
 def _integrity(checked: Checked) -> bool:
     digest = hashlib.sha256()
     with storage.reading(checked.file.key) as stream:
-        for some in stream.stream(1024 * 1024):
+        while some := stream.read(CHUNK):
             digest.update(some)
     if digest.hexdigest() != checked.file.sha256:
         raise Rejected(Reason.INTEGRITY)
@@ -131,9 +130,9 @@ def _scan(checked: Checked) -> bool:
 def _image(checked: Checked) -> bool:
     file, clean = checked.file, checked.policy.images == policies.Images.CLEAN
     said = names.said_type(file.content_type, file.name)
-    if said not in PICTURES:
+    if not images.readable(said):
         raise Rejected(Reason.UNREADABLE)
-    with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
+    with images.Spool(IN_MEMORY) as body:
         with storage.reading(file.key) as stream:
             shutil.copyfileobj(stream, body)
         body.seek(0)
@@ -144,13 +143,11 @@ def _image(checked: Checked) -> bool:
 def _write(checked: Checked, picture: images.Picture) -> bool:
     """Store what was made of a picture, under names that the document has first."""
     cleaned = names.made_of(checked.file.key, "cleaned") if picture.cleaned else None
-    thumbnail = names.made_of(checked.file.key, "thumbnail") if picture.thumbnail else None
-    made = [key for key in (cleaned, thumbnail) if key]
-    if made and not checked.go_on(made=made):
+    thumbnail = names.made_of(checked.file.key, "thumbnail")
+    if not checked.go_on(made=[key for key in (thumbnail, cleaned) if key]):
         return False
-    if thumbnail and picture.thumbnail:
-        storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
-        checked.known["thumbnail"] = thumbnail
+    storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
+    checked.known["thumbnail"] = thumbnail
     if cleaned and picture.cleaned:
         sha256, size = _measured(picture.cleaned)
         etag = storage.write(cleaned, picture.cleaned, content_type=checked.file.content_type)

@@ -17,12 +17,12 @@ from functools import lru_cache
 import puremagic.main
 from django.utils.translation import gettext as _
 
+from .names import UNKNOWN
 from .reasons import Reason
 
 FIRST = 8192  # bytes
 LAST = 65_557  # bytes; the end of a zip (22) with the longest comment (65,535)
 
-UNKNOWN = "application/octet-stream"  # what browsers send where they know no type, so that it claims nothing
 TEXT = "text/plain"
 PDF = "application/pdf"
 ZIP = "application/zip"

@@ -30,8 +30,11 @@ LABELS: dict[Kind, Promise] = {
     Kind.OTHER: _("Other"),
 }
 
-# Those that Pillow decodes here; files.images says how.
-PICTURES = {f"image/{kind}" for kind in ("jpeg", "png", "gif", "webp", "avif", "bmp", "tiff")}
+# What `files.images` decodes. It is not asked itself, since a process that only signs and confirms does without Pillow.
+PICTURES = {
+    *(f"image/{kind}" for kind in ("jpeg", "png", "apng", "gif", "webp", "avif", "bmp", "x-ms-bmp", "tiff", "x-icon")),
+    "image/vnd.microsoft.icon",
+}
 FAMILIES = {"image": Kind.IMAGE, "video": Kind.VIDEO, "audio": Kind.AUDIO, "text": Kind.DOCUMENT}
 DOCUMENTS = ("pdf", "msword", "rtf", "epub+zip", "json", "xml", "javascript", "yaml", "toml", "sql", "x-sh", "x-tex")
 OFFICES = ("vnd.openxmlformats-officedocument.", "vnd.oasis.opendocument.", "vnd.ms-", "vnd.apple.", "vnd.google-apps.")

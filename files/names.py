@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
-UNKNOWN = "application/octet-stream"
+UNKNOWN = "application/octet-stream"  # what browsers send where they know no type, so that it claims nothing
 MAX_LENGTH = 256  # characters
 # Of a name as it came. NFC takes the square of what a run of accents has: an hour for those of a form of 2.5 MB.
 RAW_LENGTH = 16 * MAX_LENGTH

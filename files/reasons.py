@@ -24,14 +24,6 @@ class Reason(StrEnum):
 
 
 class Rejected(Exception):
-    """What a check found; the file is not to be READY."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Rejected(Exception):
     """A file is not accepted, for good: looking again would find the same."""
 
     def __init__(self, reason: Reason) -> None:

@@ -16,7 +16,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import certifi
 from botocore.exceptions import BotoCoreError, ClientError
@@ -156,7 +156,7 @@ def ending(key: str, size: int, length: int) -> bytes:
 
 
 @contextmanager
-def reading(key: str) -> Iterator[BaseHTTPResponse]:
+def reading(key: str) -> Iterator[BinaryIO]:
     """The object as a stream, for whoever reads all of it. It may take its time, but not 30 s without a byte."""
     target, headers = _signer().authorize("GET", _path(key))
     answer = _connections().urlopen(
@@ -171,7 +171,7 @@ def reading(key: str) -> Iterator[BaseHTTPResponse]:
     try:
         if answer.status == HTTPStatus.NOT_FOUND:
             raise Missing(key)
-        yield _checked("GetObject", answer)
+        yield cast("BinaryIO", _checked("GetObject", answer))
     finally:
         answer.close()  # what is left unread is not waited for
         answer.release_conn()

@@ -273,6 +273,18 @@ ALLOWED_CONTENT_TYPES: list[str] = env.list("ALLOWED_CONTENT_TYPES", ["*/*"])
 SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range(1, 100_000))
 PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
 
+# What an upload may be and what becomes of it, by the name that {% uploader "avatars" %} and a sign request give. A policy
+# says in what it differs from the lines above: files/policies.py has what there is to say, `manage.py check` what is wrong.
+UPLOAD_POLICIES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "avatars": {"max_size": 5 * 1024 * 1024, "content_types": ("image/*",), "images": "clean", "max_files": 100},
+}
+IMAGE_MAX_PIXELS = env.int("IMAGE_MAX_PIXELS", 50_000_000, validate=validate.Range(1, 1_000_000_000))
+# For how long a worker has a file to check for itself; after that it is taken for dead, and the check begins anew.
+CHECK_LEASE = env.timedelta("CHECK_LEASE", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
+CHECKS_EVERY = timedelta(seconds=30)  # look for checks that nobody works on
+REJECTED_LIVES = env.timedelta("REJECTED_LIVES", timedelta(days=30), validate=validate.Range(min=timedelta(hours=1)))
+
 # --- the virus scanner ----------------------------------------------------------------------------------------------
 
 CLAMD_URL = env.str("CLAMD_URL", "", validate=clamd_url)
