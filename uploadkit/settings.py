@@ -384,5 +384,6 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
         "pymongo": {"level": "WARNING"},
+        "PIL": {"level": "CRITICAL"},  # what is wrong with a picture is said by its rejection
     },
 }
