@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from PIL import GifImagePlugin, IcoImagePlugin, Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, features
 
@@ -81,7 +81,7 @@ def readable(content_type: str) -> bool:
     return form is not None and (form not in OPTIONAL or bool(features.check(OPTIONAL[form])))
 
 
-def looked_at(source: BinaryIO, content_type: str, *, clean: bool, max_pixels: int) -> Picture:
+def looked_at(source: IO[bytes], content_type: str, *, clean: bool, max_pixels: int) -> Picture:
     """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames.
 
     `max_pixels` is width times height, and times frames for an animation. With `clean` it is encoded anew in the same format,
@@ -117,7 +117,7 @@ def rejecting(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def opened(source: BinaryIO, form: str, max_pixels: int) -> Image.Image:
+def opened(source: IO[bytes], form: str, max_pixels: int) -> Image.Image:
     if source.seek(0, io.SEEK_END) > BYTES_A_PIXEL * in_all(form, max_pixels):
         raise Rejected(Reason.BOMB)
     source.seek(0)
@@ -127,7 +127,7 @@ def opened(source: BinaryIO, form: str, max_pixels: int) -> Image.Image:
     return Image.open(source, formats=[form])
 
 
-def scans(source: BinaryIO) -> int:
+def scans(source: IO[bytes]) -> int:
     count, last = 0, b""
     while chunk := source.read(CHUNK):
         count += (last + chunk).count(b"\xff\xda")  # which no pixels are encoded as
@@ -221,7 +221,7 @@ def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 # --- encoded anew ---------------------------------------------------------------------------------------------------
 
 
-def encoded(first: Image.Image, image: Image.Image, source: BinaryIO, form: str, durations: list[float]) -> BinaryIO:
+def encoded(first: Image.Image, image: Image.Image, source: IO[bytes], form: str, durations: list[float]) -> BinaryIO:
     options: dict[str, Any] = {**ways(first, image, source, form), "icc_profile": profile_of(first)}
     rest: Iterable[Image.Image] = []
     if form == "ICO":
@@ -263,7 +263,7 @@ def profile_of(image: Image.Image) -> bytes | None:
         return None
 
 
-def ways(first: Image.Image, image: Image.Image, source: BinaryIO, form: str) -> dict[str, Any]:
+def ways(first: Image.Image, image: Image.Image, source: IO[bytes], form: str) -> dict[str, Any]:
     """How to encode it so that as little as possible is lost, and it does not grow."""
     loop = {"loop": image.info["loop"]} if "loop" in image.info else {}
     match form:
@@ -292,7 +292,7 @@ def as_jpeg(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
     return {**options, **({"qtables": image.quantization} if coarse else {"quality": 90})}
 
 
-def lossless(source: BinaryIO) -> bool:
+def lossless(source: IO[bytes]) -> bool:
     """Whether the first picture in a WebP is, which Pillow does not tell."""
     source.seek(12)
     while len(header := source.read(8)) == 8:

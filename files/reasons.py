@@ -31,14 +31,6 @@ class Rejected(Exception):
         self.reason = reason
 
 
-class Rejected(Exception):
-    """A file is not accepted, for good: looking again would find the same."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
-
-
 SENTENCES: dict[Reason, Promise] = {
     Reason.TYPE: _("What is in the file is not what its name or type says. Give it the ending that fits, and upload it again."),
     Reason.ACTIVE: _("There is a script or a web page in a file that says it is something else."),
