@@ -480,7 +480,11 @@ def test_an_animation_that_ends_half_way_is_broken(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", TYPES)
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"<svg xmlns='http://www.w3.org/2000/svg'/>", os.urandom(2000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GIF89a", b"<svg xmlns='http://www.w3.org/2000/svg'/>", os.urandom(2000)],
+    ids=["nothing", "magic alone", "SVG", "noise"],
+)
 def test_what_is_no_picture_is_broken(form: str, content: bytes) -> None:
     assert rejected(content, form) is Reason.BROKEN
 

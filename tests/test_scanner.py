@@ -180,7 +180,11 @@ def test_a_scanner_that_goes_all_the_way_down_is_not_mistaken_for_one_that_says_
 # --- what does not answer -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["", f"tcp://{HOST}:{free_port()}", "tcp://nowhere.invalid:3310", "unix:///nowhere/clamd.ctl"])
+@pytest.mark.parametrize(
+    "url",
+    ["", f"tcp://{HOST}:{free_port()}", "tcp://nowhere.invalid:3310", "unix:///nowhere/clamd.ctl"],
+    ids=["none", "port", "host", "path"],
+)
 def test_a_scanner_that_is_not_there_is_unavailable(settings: Any, url: str) -> None:
     settings.CLAMD_URL = url
 
