@@ -8,6 +8,7 @@ writes is named in the document before, and written again in the same place.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import shutil
@@ -137,7 +138,8 @@ def _image(checked: Checked) -> bool:
             shutil.copyfileobj(stream, body)
         body.seek(0)
         picture = images.looked_at(body, said, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
-    return _write(checked, picture)
+    with picture.cleaned or contextlib.nullcontext():
+        return _write(checked, picture)
 
 
 def _write(checked: Checked, picture: images.Picture) -> bool:

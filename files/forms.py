@@ -16,7 +16,7 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from . import names, policies
+from . import content, names, policies
 from .kinds import LABELS
 from .refusals import Refusal
 
@@ -127,6 +127,14 @@ class SignForm(forms.Form):
             sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(most)}
             raise ValidationError(sentence % sizes, "too_large")
         return size
+
+    def clean(self) -> dict[str, Any]:
+        said = self.cleaned_data
+        if {"filename", "contentType"} <= said.keys():
+            sentence = content.contradiction(said["contentType"], said["filename"])
+            if sentence:
+                self.add_error("filename", ValidationError(sentence, code="invalid"))
+        return said
 
     def clean_sha256(self) -> str | None:
         sha256: str = self.cleaned_data["sha256"]

@@ -12,11 +12,11 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from PIL import GifImagePlugin, IcoImagePlugin, Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, features
 
@@ -38,10 +38,12 @@ FORMATS = {
 }
 OPTIONAL = {"WEBP": "webp", "AVIF": "avif"}  # what a Pillow may be built without
 
+CHUNK = 64 * 1024
 THUMBNAIL = 320  # pixels on the longer side
 MAX_FRAMES = 1_000
 PAGES = 20  # times max_pixels that the pages of a TIFF may have in all; unlike an animation's frames they are not held together
 BYTES_A_PIXEL = 8  # as many as any pixel has. Some plugins read the whole file before they know its size
+MAX_SCANS = 200  # of a JPEG, over each of which all its pixels are gone through; a progressive one has about ten
 FINE = 736  # the sum of a JPEG's first quantization table at quality 90; a coarser one has a larger sum
 IN_MEMORY = 1024 * 1024  # bytes of a cleaned picture, before it goes to the disk
 
@@ -79,7 +81,7 @@ def readable(content_type: str) -> bool:
     return form is not None and (form not in OPTIONAL or bool(features.check(OPTIONAL[form])))
 
 
-def looked_at(source: BinaryIO, content_type: str, *, clean: bool, max_pixels: int) -> Picture:
+def looked_at(source: IO[bytes], content_type: str, *, clean: bool, max_pixels: int) -> Picture:
     """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames.
 
     `max_pixels` is width times height, and times frames for an animation. With `clean` it is encoded anew in the same format,
@@ -115,11 +117,22 @@ def rejecting(max_pixels: int) -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = before
 
 
-def opened(source: BinaryIO, form: str, max_pixels: int) -> Image.Image:
+def opened(source: IO[bytes], form: str, max_pixels: int) -> Image.Image:
     if source.seek(0, io.SEEK_END) > BYTES_A_PIXEL * in_all(form, max_pixels):
         raise Rejected(Reason.BOMB)
     source.seek(0)
+    if form == "JPEG" and scans(source) > MAX_SCANS:
+        raise Rejected(Reason.BROKEN)
+    source.seek(0)
     return Image.open(source, formats=[form])
+
+
+def scans(source: IO[bytes]) -> int:
+    count, last = 0, b""
+    while chunk := source.read(CHUNK):
+        count += (last + chunk).count(b"\xff\xda")  # which no pixels are encoded as
+        last = chunk[-1:]
+    return count
 
 
 def in_all(form: str | None, max_pixels: int) -> int:
@@ -188,7 +201,9 @@ def eight_bits(image: Image.Image) -> Image.Image:
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     if image.mode in ("L", "RGB", "CMYK") and "transparency" not in image.info:
         return image
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    # A conversion writes transparency into the palette of what it converts, which then saves in other colours.
+    own = image.copy() if image.mode == "P" else image
+    return own.convert("RGBA" if image.has_transparency_data else "RGB")
 
 
 def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
@@ -206,9 +221,9 @@ def in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 # --- encoded anew ---------------------------------------------------------------------------------------------------
 
 
-def encoded(first: Image.Image, image: Image.Image, source: BinaryIO, form: str, durations: list[float]) -> BinaryIO:
-    options: dict[str, Any] = {**ways(image, source, form), "icc_profile": profile_of(first)}
-    rest: list[Image.Image] | Iterator[Image.Image] = []
+def encoded(first: Image.Image, image: Image.Image, source: IO[bytes], form: str, durations: list[float]) -> BinaryIO:
+    options: dict[str, Any] = {**ways(first, image, source, form), "icc_profile": profile_of(first)}
+    rest: Iterable[Image.Image] = []
     if form == "ICO":
         first, *rest = sorted((bare(frame) for frame in frames(image)), key=lambda frame: frame.width, reverse=True)
         options.update(sizes=[frame.size for frame in (first, *rest)], append_images=rest)
@@ -232,7 +247,7 @@ def encoded(first: Image.Image, image: Image.Image, source: BinaryIO, form: str,
 
 def bare(image: Image.Image) -> Image.Image:
     """Pixels and what is seen through them. What a plugin found beside them it would write again."""
-    kept = {name: image.info[name] for name in ("transparency",) if name in image.info}
+    kept: dict[str | tuple[int, int], Any] = {name: image.info[name] for name in ("transparency",) if name in image.info}
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         image = image.copy()  # without its tags
     image.info = kept
@@ -248,7 +263,7 @@ def profile_of(image: Image.Image) -> bytes | None:
         return None
 
 
-def ways(image: Image.Image, source: BinaryIO, form: str) -> dict[str, Any]:
+def ways(first: Image.Image, image: Image.Image, source: IO[bytes], form: str) -> dict[str, Any]:
     """How to encode it so that as little as possible is lost, and it does not grow."""
     loop = {"loop": image.info["loop"]} if "loop" in image.info else {}
     match form:
@@ -258,7 +273,7 @@ def ways(image: Image.Image, source: BinaryIO, form: str) -> dict[str, Any]:
             return {**loop, "optimize": True, "default_image": image.info.get("default_image", False)}
         case "GIF":
             # What shows through in a later frame must not show the frame before.
-            return {**loop, **({"disposal": 2} if "transparency" in image.info else {})}
+            return {**loop, **({"disposal": 2} if first.has_transparency_data else {})}
         case "WEBP":
             return {**loop, "quality": 90, "lossless": lossless(source), "exact": True}
         case "AVIF":
@@ -277,7 +292,7 @@ def as_jpeg(image: JpegImagePlugin.JpegImageFile) -> dict[str, Any]:
     return {**options, **({"qtables": image.quantization} if coarse else {"quality": 90})}
 
 
-def lossless(source: BinaryIO) -> bool:
+def lossless(source: IO[bytes]) -> bool:
     """Whether the first picture in a WebP is, which Pillow does not tell."""
     source.seek(12)
     while len(header := source.read(8)) == 8:

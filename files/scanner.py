@@ -15,7 +15,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from clamav_client.clamd import BufferTooLongError, ClamdError, ClamdNetworkSocket, ResponseError
@@ -33,13 +33,17 @@ class Unavailable(Exception):
     """The scanner is down, slow, broke off, or cannot be believed. Nothing is known about the stream; try again later."""
 
 
-def scan(stream: BinaryIO) -> str | None:
+class Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def scan(stream: Stream) -> str | None:
     """The name of what is found; None: clean. Raises Unavailable, and Rejected for what is over a limit of the scanner's."""
     expect_to_be_told(settings.CLAMD_URL)
     return ask(limited(stream))
 
 
-def limited(stream: BinaryIO) -> Iterator[bytes]:
+def limited(stream: Stream) -> Iterator[bytes]:
     sent = 0
     while chunk := stream.read(CHUNK):
         sent += len(chunk)

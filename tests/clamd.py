@@ -159,7 +159,7 @@ def download(folder: Path, options: Sequence[str] = ()) -> bool:
 
 def lists_of_our_own(folder: Path) -> list[str]:
     """What is there to fetch, asked anew without root: the machine's own lists may be empty or old."""
-    options = []
+    options = [*QUIETLY]
     for place in ("State::Lists", "Cache"):
         (folder / place / "partial").mkdir(parents=True, exist_ok=True)
         options += ["-o", f"Dir::{place}={folder / place}"]

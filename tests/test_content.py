@@ -15,7 +15,7 @@ from files.reasons import Reason
 from .corpus.make import EICAR, SAMPLES, Sample, exe, long, mp3, pdf, saved, zipped
 
 IDS = [f"{sample.name!r}-{sample.content_type.partition(chr(13))[0]}" for sample in SAMPLES]
-ANY = content.UNKNOWN
+ANY = names.UNKNOWN
 
 
 def is_signed(sample: Sample) -> bool:

@@ -429,6 +429,14 @@ def test_a_file_that_is_larger_than_its_pixels_can_be_is_not_read() -> None:
     assert rejected(stuffed, "PNG", max_pixels=WIDTH * HEIGHT) is Reason.BOMB
 
 
+def test_a_jpeg_whose_pixels_are_gone_through_again_and_again_is_not_decoded() -> None:
+    content = made("JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+
+    assert look(content[:-2] + scan * 100 + content[-2:], "JPEG")
+    assert rejected(content[:-2] + scan * 1_000 + content[-2:], "JPEG") is Reason.BROKEN
+
+
 @pytest.mark.parametrize("form", MOVING)
 def test_all_frames_together_may_have_so_many_pixels_and_no_more(form: str) -> None:
     content = moving(form)
@@ -472,7 +480,11 @@ def test_an_animation_that_ends_half_way_is_broken(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", TYPES)
-@pytest.mark.parametrize("content", [b"", b"GIF89a", b"<svg xmlns='http://www.w3.org/2000/svg'/>", os.urandom(2000)])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"GIF89a", b"<svg xmlns='http://www.w3.org/2000/svg'/>", os.urandom(2000)],
+    ids=["nothing", "magic alone", "SVG", "noise"],
+)
 def test_what_is_no_picture_is_broken(form: str, content: bytes) -> None:
     assert rejected(content, form) is Reason.BROKEN
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pytest
 from django.test import RequestFactory
@@ -75,14 +75,14 @@ def refused(content: bytes) -> Reason:
     return rejected.value.reason
 
 
-class Zeros(io.RawIOBase):
+class Zeros:
     """So many of them, which are nowhere in memory."""
 
     def __init__(self, size: int, meanwhile: Callable[[], object]) -> None:
         self.left = size
         self.first = [meanwhile]
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int, /) -> bytes:
         while self.first:
             self.first.pop()()
         given = min(size, self.left)
@@ -91,7 +91,7 @@ class Zeros(io.RawIOBase):
 
 
 def scan_zeros(size: int, meanwhile: Callable[[], object] = lambda: None) -> str | None:
-    return scanner.scan(cast("BinaryIO", Zeros(size, meanwhile)))
+    return scanner.scan(Zeros(size, meanwhile))
 
 
 # --- what is found --------------------------------------------------------------------------------------------------
@@ -180,7 +180,11 @@ def test_a_scanner_that_goes_all_the_way_down_is_not_mistaken_for_one_that_says_
 # --- what does not answer -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("url", ["", f"tcp://{HOST}:{free_port()}", "tcp://nowhere.invalid:3310", "unix:///nowhere/clamd.ctl"])
+@pytest.mark.parametrize(
+    "url",
+    ["", f"tcp://{HOST}:{free_port()}", "tcp://nowhere.invalid:3310", "unix:///nowhere/clamd.ctl"],
+    ids=["none", "port", "host", "path"],
+)
 def test_a_scanner_that_is_not_there_is_unavailable(settings: Any, url: str) -> None:
     settings.CLAMD_URL = url
 

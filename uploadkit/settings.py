@@ -299,9 +299,6 @@ CLAMD_TIMEOUT = env.timedelta("CLAMD_TIMEOUT", timedelta(seconds=150), validate=
 ADDRESS_RATE = env.str("ADDRESS_RATE", "300/m", validate=validate.Regexp(r"[1-9]\d*/([1-9]\d*)?[smhd]\Z"))
 SIGN_IN_RATE = env.str("SIGN_IN_RATE", "30/m", validate=validate.Regexp(r"[1-9]\d*/([1-9]\d*)?[smhd]\Z"))
 
-# clamd, which looks for viruses: tcp://host:3310 or unix:///run/clamav/clamd.ctl
-CLAMD_URL = env.str("CLAMD_URL", "")
-
 # --- sign-in --------------------------------------------------------------------------------------------------------
 
 GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")
@@ -396,5 +393,6 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
         "pymongo": {"level": "WARNING"},
+        "PIL": {"level": "CRITICAL"},  # what is wrong with a picture is said by its rejection
     },
 }
