@@ -263,8 +263,8 @@ def _peak_memory() -> int:
 
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
-    """Act in a child that kills itself before the so-many-th line of files/uploads.py that it comes to."""
-    from files import storage, uploads
+    """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
+    from files import storage, sweeps, uploads
 
     storage._signer(), storage._connections(), storage._client()  # made once, and opened by none but the children
     child = os.fork()
@@ -272,7 +272,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename != uploads.__file__:
+            if frame.f_code.co_filename not in (uploads.__file__, sweeps.__file__):
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
