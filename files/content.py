@@ -116,6 +116,7 @@ MAGIC = {
     "application/java-vm": rb"\xca\xfe\xba\xbe|\xca\xfe\xd0\x0d",
     "application/vnd.android.dex": rb"dex\n0\d\d\0",
 }
+UNCLAIMED = (UNKNOWN, "application/x-msdos-program")  # what a program may be declared as that has no family
 PROGRAMS = {
     "application/vnd.microsoft.portable-executable",
     "application/x-elf",
@@ -241,7 +242,7 @@ FAMILIES = (
     Family("Flash Video", "flv", "video/x-flv video/flv", "video/x-flv", guarded=True),
     Family(
         "MPEG",
-        "mpg mpeg mpe m1v m2v vob mpv",
+        "mpg mpeg mpe m1v m2v vob",
         "video/mpeg video/x-mpeg video/mpg video/dvd video/x-ms-vob video/mpeg-system",
         "video/mpeg video/mp2t video/mp4",
         also="audio/mpeg",
@@ -281,25 +282,25 @@ FAMILIES = (
         " application/powerpoint application/x-mspowerpoint",
         f"{OLE} {ZIP} application/msword application/vnd.ms-excel application/rtf {TEXT}",
         also="application/rtf text/rtf text/plain text/csv text/tab-separated-values application/vnd.ms-office"
-        " application/x-ole-storage application/vnd.openxmlformats-officedocument.* application/x-kingsoft-*",
+        " application/x-ole-storage application/vnd.openxmlformats-officedocument.* text/vnd.graphviz",
     ),
     Family(
         "Compound files",
         "msg vsd vst mpp",
         "application/vnd.ms-outlook application/vnd.visio application/vnd.ms-visio application/vnd.ms-project"
         " application/x-visio application/vnd.ms-office application/x-ole-storage application/x-msg",
-        OLE,
+        f"{OLE} {TEXT}",  # .msg is a catalogue of texts to others
     ),
     Family(
         "RTF",
         "rtf",
-        "application/rtf text/rtf application/x-rtf text/richtext",
+        "application/rtf text/rtf application/x-rtf",
         "application/rtf",
         also="application/msword text/plain",
     ),
     Family(
         "OpenDocument",
-        "odt ods odp odg odf odc odi odb odm ott ots otp otg oth sxw sxc sxi sxd",
+        "odt ods odp odg odf odc odi odb odm otc ott ots otp otg oth sxw sxc sxi sxd",
         "application/vnd.oasis.opendocument.* application/vnd.sun.xml.* application/x-vnd.oasis.opendocument.*",
         ZIP,
         also="application/zip application/x-zip-compressed",
@@ -313,7 +314,7 @@ FAMILIES = (
     ),
     Family(
         "Kindle",
-        "mobi azw azw3 prc",
+        "mobi azw azw3",
         "application/x-mobipocket-ebook application/vnd.amazon.*",
         "application/x-mobipocket-ebook",
     ),
@@ -333,7 +334,7 @@ FAMILIES = (
         "gz tgz taz emz",
         "application/gzip application/x-gzip application/gzip-compressed application/x-tgz application/x-compressed-tar",
         "application/gzip",
-        also="application/x-compressed application/x-gtar application/x-tar application/x-compress",
+        also="image/svg+xml-compressed application/x-compressed application/x-gtar application/x-tar application/x-compress",
     ),
     Family(
         "bzip2",
@@ -379,6 +380,7 @@ FAMILIES = (
         "font/ttf font/otf font/sfnt font/collection application/x-font-ttf application/x-font-otf application/x-font-truetype"
         " application/x-font-opentype application/font-sfnt application/vnd.ms-opentype",
         "font/ttf font/otf font/collection",
+        also="application/vnd.oasis.opendocument.formula-template",
         guarded=True,
     ),
     Family(
@@ -398,14 +400,15 @@ FAMILIES = (
     Family("DICOM", "dcm", "application/dicom", "application/dicom"),
     Family("WebAssembly", "wasm", "application/wasm", "application/wasm"),
     # Programs
+    Family("Library of objects", "a", "text/vnd.a application/x-archive", f"application/x-archive application/x-elf {TEXT}"),
     Family(
         "Windows program",
         "exe dll scr cpl ocx",
         "application/vnd.microsoft.portable-executable application/x-msdownload application/x-dosexec"
-        " application/x-msdos-program application/x-ms-dos-executable application/x-exe application/exe"
+        " application/x-ms-dos-executable application/x-exe application/exe"
         " application/x-winexe application/dos-exe",
         "application/vnd.microsoft.portable-executable",
-        also="application/x-executable application/x-sharedlib",
+        also="application/x-msdos-program application/x-executable application/x-sharedlib",
     ),
     Family(
         "Windows installer",
@@ -418,7 +421,7 @@ FAMILIES = (
     Family(
         "Program of Unix",
         "",
-        "application/x-executable application/x-elf application/x-sharedlib application/x-pie-executable"
+        "application/x-executable application/x-elf application/x-object application/x-sharedlib application/x-pie-executable"
         " application/x-mach-binary application/vnd.appimage",
         "application/x-elf application/x-mach-binary",
         also="application/x-iso9660-appimage",
@@ -440,19 +443,20 @@ FAMILIES = (
         " application/x-jsp",
         source=True,
     ),
+    Family("Subtitles", "ass ssa", "text/x-ssa text/x-ass", TEXT, also="text/plain audio/aac", source=True),  # as Python has it
     Family(
         "Text",
         "txt text log csv tsv tab md markdown rst adoc tex json jsonl ndjson geojson ipynb webmanifest xml xsd xsl xslt dtd rss"
         " atom yaml yml toml ini cfg conf properties env sql py pyi pyw rb js mjs cjs jsx ts tsx mts cts coffee css scss sass"
         " less c h cc cpp cxx hpp hh cs java kt kts scala go rs swift lua pl sh bash zsh fish bat cmd ps1 psm1 vbs vbe jse wsf"
-        " hta reg php jsp asp aspx vue svelte diff patch srt vtt ass ssa ics ifb vcf vcard eml mht mhtml gpx kml pot m3u m3u8"
+        " hta reg php jsp asp aspx vue svelte diff patch srt vtt ics ifb vcf vcard eml mht mhtml gpx kml pot m3u m3u8"
         " pls cue nfo url desktop",
         "text/* application/json application/*+json application/jsonl application/x-ndjson application/xml application/*+xml"
         " application/yaml application/x-yaml application/*+yaml application/toml application/sql application/x-sql"
         " application/javascript application/x-javascript application/ecmascript application/x-sh application/x-shellscript"
         " application/x-csh application/x-tex application/x-latex application/x-httpd-php* application/x-php message/rfc822"
         " application/x-subrip application/typescript application/x-typescript application/graphql application/hta"
-        " application/x-bat application/x-perl application/x-python* application/x-ruby application/vnd.apple.mpegurl"
+        " application/x-bat application/x-perl application/x-python application/x-ruby application/vnd.apple.mpegurl"
         " application/x-mpegurl audio/x-mpegurl audio/mpegurl application/xml-dtd application/x-mswinurl application/csv",
         TEXT,
         # On Windows, Excel has CSV for itself; .ts is a video's to everybody but programmers.
@@ -480,7 +484,7 @@ OPENED = (
 )
 # Endings under which a program that claims no type is what one expects; numbers are versions (libc.so.6).
 PROGRAM = re.compile(
-    r"\d*|so|dylib|bundle|ko|o|node|pyd|elf|axf|out|run|appimage|bin|img|rom|efi|sys|drv|mui|com|dex|x86_64|amd64|i386|arm64|aarch64"
+    r"(?:\d[\w-]*)?|debug|so|dylib|bundle|ko|o|node|pyd|elf|axf|out|run|appimage|bin|img|rom|efi|sys|drv|mui|com|dex|x86_64|amd64|i386|arm64|aarch64"
 )
 
 
@@ -662,7 +666,7 @@ def _fault(
     guarded = _is_guarded(content_type, families)
     if families and not fitting:
         return _misfit(found, first, guarded=guarded)
-    if not families and found in PROGRAMS and not (content_type == UNKNOWN and PROGRAM.fullmatch(_extension(filename))):
+    if not families and found in PROGRAMS and not (content_type in UNCLAIMED and PROGRAM.fullmatch(_extension(filename))):
         return Reason.TYPE
     if any(family.source for family in fitting) or not (families or guarded):
         return None
