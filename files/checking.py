@@ -130,14 +130,14 @@ def _scan(checked: Checked) -> bool:
 
 def _image(checked: Checked) -> bool:
     file, clean = checked.file, checked.policy.images == policies.Images.CLEAN
-    said = names.said_type(file.content_type, file.name)
-    if not images.readable(said):
+    detected = file.detected or file.content_type
+    if not images.readable(detected):
         raise Rejected(Reason.UNREADABLE)
     with images.Spool(IN_MEMORY) as body:
         with storage.reading(file.key) as stream:
             shutil.copyfileobj(stream, body)
         body.seek(0)
-        picture = images.looked_at(body, said, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
+        picture = images.looked_at(body, detected, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
     with picture.cleaned or contextlib.nullcontext():
         return _write(checked, picture)
 

@@ -70,11 +70,6 @@ def clean_content_type(raw: str, filename: str) -> str:
     return match[1].lower()
 
 
-def said_type(content_type: str, filename: str) -> str:
-    """What a file is said to be: by the end of its name, where a browser knew no type."""
-    return clean_content_type("" if content_type == UNKNOWN else content_type, filename)
-
-
 def is_key_of(owner_id: str, key: str) -> bool:
     """Whether `new_key` could have made it for that owner. Spares both stores from being asked for anything else."""
     return key.startswith(f"u/{owner_id}/") and KEY.fullmatch(key) is not None

@@ -67,5 +67,5 @@ def all_named() -> Iterable[tuple[str, Policy]]:
 
 
 def plain() -> list[str]:
-    """The policies that ask nothing of a file but the checks written down when it was signed."""
-    return [name for name, policy in all_named() if policy.images == Images.KEEP and policy.ready_lives is None]
+    """The policies by which a file is READY, for good, as soon as its first bytes are what they should be."""
+    return [name for name, policy in all_named() if not (policy.scan or policy.ready_lives or policy.images == Images.CLEAN)]

@@ -131,7 +131,6 @@ def sign(
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    checks = needed(content_type, filename, policies.of(policy))
     File.insert(
         key=key,
         owner_id=owner_id,
@@ -141,7 +140,6 @@ def sign(
         created_at=created_at,
         policy=policy,
         sha256=sha256,
-        checks=checks or None,
     )
     put = storage.sign_put(key, content_type=content_type, size=size, lives=storage.URL_LIVES, sha256=sha256)
     return Signed(key, put, created_at + timedelta(seconds=storage.URL_LIVES))
@@ -155,10 +153,9 @@ class Check(StrEnum):
     IMAGE = "image"
 
 
-def needed(content_type: str, name: str, policy: policies.Policy) -> list[Check]:
-    """Which checks a file has to pass after its arrival, by what it is said to be."""
-    said = names.said_type(content_type, name)
-    picture = said in PICTURES or (policy.images == policies.Images.CLEAN and said.startswith("image/"))
+def needed(detected: str, policy: policies.Policy) -> list[Check]:
+    """Which checks a file has to pass after its arrival, by what its bytes are."""
+    picture = detected in PICTURES or (policy.images == policies.Images.CLEAN and detected.startswith("image/"))
     return [check for check, wanted in ((Check.SCAN, policy.scan), (Check.IMAGE, picture)) if wanted]
 
 
@@ -179,7 +176,7 @@ def confirm(owner_id: str, key: str) -> File:
         if file.status == Status.PENDING:
             raise
         return _settled(file)
-    ready = _turn_ready(owner_id, key, arrival, look) if arrival and look and not look.fault else None
+    ready = _turn_ready(owner_id, key, arrival, look) if arrival and look else None
     return ready or _turn_slowly(fetch(owner_id, key, *BEFORE_TRASH), arrival, look)
 
 
@@ -202,16 +199,18 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
     """The way of most files, without reading the document first: nothing is left to check, and the bucket vouches for the
     checksum where one was signed.
     """
+    if look.fault or look.detected in PICTURES:
+        return None
     found = arrival.head
     as_signed = {"owner_id": owner_id, "size": found.size, "content_type": found.content_type}
-    unchecked = {"checks": None, "policy": {"$in": [None, *policies.plain()]}}
+    plain = {"policy": {"$in": [None, *policies.plain()]}}
     return File.turn(
         key,
         Status.PENDING,
         Status.READY,
         who=owner_id,
         what="confirmed",
-        having={**as_signed, **unchecked, "sha256": {"$in": [None, arrival.sha256]}},
+        having={**as_signed, **plain, "sha256": {"$in": [None, arrival.sha256]}},
         ready_at=now(),
         etag=found.etag,
         detected=look.detected,
@@ -238,9 +237,8 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
 
 
 def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
-    said = look.detected if file.content_type == names.UNKNOWN else file.content_type
     unproven = file.sha256 and not arrival.sha256  # this bucket does not keep checksums
-    return [Check.INTEGRITY] * bool(unproven) + needed(said, file.name, policies.of(file.policy or policies.DEFAULT))
+    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
 
 
 def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> File | None:
