@@ -961,7 +961,7 @@ files.addEventListener("click", (event) => {
 dialog.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-do=copy]");
   if (!copy) return;
-  const field = copy.closest("li").querySelector("input");
+  const field = copy.closest("li, p").querySelector("input");
   field.select(); // for whoever has to press Ctrl+C: without TLS there is no clipboard
   await navigator.clipboard?.writeText(field.value).then(() => { copy.textContent = copy.dataset.saysDone; }, () => {});
 });

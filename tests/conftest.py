@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,9 +113,14 @@ class Cast:
 
     @staticmethod
     def sign(
-        owner: User, *, filename: str = "report.pdf", content_type: str = "application/pdf", size: int = 5
+        owner: User,
+        *,
+        filename: str = "report.pdf",
+        content_type: str = "application/pdf",
+        size: int = 5,
+        sha256: str | None = None,
     ) -> uploads.Signed:
-        return uploads.sign(str(owner.pk), filename=filename, content_type=content_type, size=size)
+        return uploads.sign(str(owner.pk), filename=filename, content_type=content_type, size=size, sha256=sha256)
 
     @staticmethod
     def put(signed: uploads.Signed, body: bytes = b"%PDF-") -> httpx.Response:
@@ -125,7 +131,8 @@ class Cast:
         cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf", content_type: str = "application/pdf"
     ) -> File:
         """A READY file."""
-        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body))
+        sha256 = hashlib.sha256(body).hexdigest()
+        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body), sha256=sha256)
         assert cls.put(signed, body).status_code == 200
         return cls.checked(uploads.confirm(str(owner.pk), signed.key))
 

@@ -144,6 +144,14 @@ EDGES: list[tuple[dict[str, Any], bool]] = [
     ({"contentType": "a/b;" + "c" * 1020}, True),
     ({"contentType": "a/b;" + "c" * 1021}, False),
     ({"contentType": 5}, False),
+    ({"sha256": None}, True),
+    ({"sha256": ""}, True),
+    ({"sha256": "0aF9" * 16}, True),
+    ({"sha256": "0aF9" * 16 + "\n"}, False),
+    ({"sha256": "0" * 63}, False),
+    ({"sha256": "0" * 65}, False),
+    ({"sha256": "g" * 64}, False),
+    ({"sha256": 5}, False),
 ]
 
 

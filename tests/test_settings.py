@@ -74,6 +74,7 @@ REFUSED = [
     ("MAX_UPLOAD_SIZE", "abc", "integer"),
     ("MAX_UPLOAD_SIZE", "0", "greater than or equal to 1"),
     ("MAX_UPLOAD_SIZE", "6000000000", "less than or equal to 5363000000"),
+    ("HASH_MAX_SIZE", "-1", "greater than or equal to 0"),
     ("PENDING_MAX_AGE", "soon", "period of time"),
     ("PENDING_MAX_AGE", "30s", "PENDING_MAX_AGE"),
     ("CLEANUP_EVERY", "0s", "CLEANUP_EVERY"),

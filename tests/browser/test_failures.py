@@ -126,7 +126,7 @@ def test_a_url_that_was_used_already_is_signed_anew(page: Page, watch: Watch) ->
         choose(page, a_file())
     puts.wait_for()
     wish = signed.value.json()
-    assert httpx.put(wish["url"], content=b"x" * 24, headers=wish["headers"]).status_code == 200
+    assert httpx.put(wish["url"], content=a_file()["buffer"], headers=wish["headers"]).status_code == 200
 
     puts.let_go()
 
