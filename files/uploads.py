@@ -272,6 +272,7 @@ def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {},
         checks=None,
         step=None,
         check_at=None,
+        attempts=None,
         **known,
     )
 
@@ -287,17 +288,28 @@ def due_checks() -> list[File]:
     return [file for file in found if file]
 
 
-def take(key: str, ticket: datetime, **known: Any) -> File | None:
-    """Take a CHECKING file to work on, or go on with it, until CHECK_LEASE is over; its `check_at` is the ticket from then on.
+def take(key: str, ticket: datetime) -> File | None:
+    """Take a CHECKING file to work on until CHECK_LEASE is over; its `check_at` is the ticket from then on.
 
     None: it has no such ticket any more. Somebody else works on it, or it is CHECKING no longer.
     """
-    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **known)
+    return _hold(key, ticket, counted="attempts")
+
+
+def go_on(file: File, **known: Any) -> File | None:
+    """Work on for CHECK_LEASE from now, with a new ticket; None if the file was taken away."""
+    assert file.check_at is not None, "a file that was taken has a ticket"
+    return _hold(file.key, file.check_at, **known)
+
+
+def _hold(key: str, ticket: datetime, **change: Any) -> File | None:
+    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
 
 
 def put_off(file: File, wait: timedelta) -> None:
-    """Leave a check to a later attempt."""
-    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait)
+    """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
+    attempts = max(0, (file.attempts or 0) - 1)
+    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
 
 
 def pass_checks(file: File, **known: Any) -> File | None:
@@ -318,6 +330,7 @@ def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> F
         who=who,
         what="rejected",
         reason=reason,
+        having={"check_at": file.check_at},
         rejected_at=moment,
         check_at=moment,
         step=None,
