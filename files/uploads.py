@@ -202,7 +202,8 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
     if look.fault or look.detected in PICTURES:
         return None
     found = arrival.head
-    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": found.content_type}
+    content_types = {"$in": [found.content_type, names.UNKNOWN]}
+    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
     plain = {"policy": {"$in": [None, *policies.plain()]}}
     return File.turn(
         key,
@@ -225,7 +226,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     if arrival is None or look is None:
         raise NotUploaded
     found = arrival.head
-    if (found.size, found.content_type) != (file.size, file.content_type):
+    if not _as_signed(file, found):
         raise Mismatch(file, found)
     known = {"etag": found.etag, "detected": look.detected, "sha256": file.sha256 or arrival.sha256}
     fault = look.fault or (Reason.INTEGRITY if file.sha256 and arrival.sha256 not in (None, file.sha256) else None)
@@ -353,7 +354,12 @@ def dismiss(owner_id: str, key: str) -> None:
 def has_arrived(file: File) -> bool:
     """Whether the bucket has what was signed. Raises `storage.Error`."""
     found = storage.head(file.key)
-    return found is not None and (found.size, found.content_type) == (file.size, file.content_type)
+    return found is not None and _as_signed(file, found)
+
+
+def _as_signed(file: File, found: storage.Head) -> bool:
+    """Where no type is signed some buckets make one of the key's ending: SeaweedFS does."""
+    return found.size == file.size and file.content_type in (found.content_type, names.UNKNOWN)
 
 
 class Unfinished(NamedTuple):
