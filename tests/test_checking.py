@@ -24,7 +24,7 @@ from django.test import Client
 from mongoengine.context_managers import switch_db
 from PIL import Image
 
-from files import checking, documents, scanner, storage, sweeps, tasks, trail, uploads
+from files import checking, documents, names, scanner, storage, sweeps, tasks, trail, uploads
 from files.documents import File, SpentKey, Status
 from files.reasons import SENTENCES, Reason
 from uploadkit import localstack
@@ -207,7 +207,7 @@ def test_a_cleaned_picture_takes_the_place_of_the_upload_under_a_key_that_nobody
 
     assert ready.cleaned and ready.thumbnail
     assert objects(alice) == {ready.cleaned, ready.thumbnail}
-    assert not uploads.names.is_key_of(str(alice.pk), ready.cleaned)
+    assert not names.is_key_of(str(alice.pk), ready.cleaned)
     body = downloaded(ready)
     assert (len(body), hashlib.sha256(body).hexdigest()) == (ready.size, ready.sha256)
     with Image.open(io.BytesIO(body)) as image:
@@ -311,7 +311,12 @@ def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch
     file = send(alice, sha256=hashlib.sha256(CHART).hexdigest(), policy="scanned")
     steps: list[str | None] = []
     real = storage.reading
-    monkeypatch.setattr(storage, "reading", lambda key: steps.append(again(file).step) or real(key))
+
+    def noting_the_step(key: str) -> Any:
+        steps.append(again(file).step)
+        return real(key)
+
+    monkeypatch.setattr(storage, "reading", noting_the_step)
 
     assert check(file).status == Status.READY
     assert steps == file.checks == ["integrity", "scan", "image"]
@@ -429,7 +434,8 @@ class Queue:
 
     def __len__(self) -> int:
         with redis.Redis.from_url(self.url) as client:
-            return client.llen("celery")  # type: ignore[return-value]
+            length: int = client.llen("celery")
+            return length
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -654,7 +660,7 @@ def test_30_interleavings_of_two_checks_a_cancel_and_a_sweep(four: list[Actor]) 
 
 def is_remembered(fault: str) -> bool:
     """An object that came after its document went, and that a later sweep is going to delete."""
-    return SpentKey.objects(key=fault.rpartition(" ")[2]).count() == 1
+    return SpentKey.objects(key=fault.rpartition(" ")[2]).first() is not None
 
 
 LINES = 400  # more than a check has
@@ -662,7 +668,7 @@ LINES = 400  # more than a check has
 
 def test_killed_before_any_line_a_check_leaves_what_the_next_one_finishes() -> None:
     alice = somebody()
-    files = []
+    files: list[File] = []
     with Actor() as actor:
         killed = True
         while killed and len(files) < LINES:
