@@ -7,6 +7,8 @@ import io
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,7 +32,7 @@ from files.reasons import SENTENCES, Reason
 from uploadkit import localstack
 
 from .clamd import EICAR, Clamd
-from .conftest import post_json
+from .conftest import ROOT, post_json
 from .corpus.make import PAGE, SVG, exif, isom, saved
 from .lifecycle import (
     Actor,
@@ -455,6 +457,15 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queue]:
     monkeypatch.setenv("CELERY_BROKER_URL", queue.url)
     yield queue
     queue.server.stop()
+
+
+def test_the_site_queues_where_the_worker_listens(settings: Any) -> None:
+    """By nothing but what a web server imports."""
+    ask = "import uploadkit.wsgi, celery; print(celery.current_app.conf.broker_url)"
+
+    answer = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+
+    assert answer.stdout.splitlines()[-1] == settings.REDIS_URL
 
 
 def test_a_thousand_confirms_queue_a_thousand_checks_by_the_same_connections(alice: User, queue: Queue) -> None:
