@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import logging
 import shutil
 from collections.abc import Callable
@@ -19,10 +20,10 @@ from typing import Any, BinaryIO
 
 from celery import current_app
 from django.conf import settings
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
 from kombu.pools import producers
 
-from . import images, names, policies, scanner, storage, trail, uploads
+from . import documents, images, names, policies, scanner, storage, trail, uploads
 from .documents import File, Status
 from .reasons import Reason, Rejected
 from .uploads import Check
@@ -30,21 +31,24 @@ from .uploads import Check
 logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
+# Of those that end without a word, since the file crashes its worker, or takes longer than CHECK_LEASE.
+ATTEMPTS = 5
 CHUNK = 1024 * 1024  # bytes
 IN_MEMORY = 16 * 1024 * 1024  # bytes of a picture; more goes to the disk
-# What waits for the queue is a person; `queue_due` finds what the queue does not take.
-PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25}
+# What waits for the queue is a person; `queue_due` finds what the queue does not take. Kombu would try again for 6 s.
+PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "max_retries": 0}
 
 
 def confirm(owner_id: str, key: str) -> File:
     """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
     file = uploads.confirm(owner_id, key)
-    if file.status == Status.CHECKING:
+    # With one that is worked on already, its ticket would be taken away from whoever does.
+    if file.status == Status.CHECKING and file.attempts is None:
         queue(file)
     return file
 
 
-def queue(file: File) -> None:
+def queue(file: File) -> bool:
     """Have the file checked soon. With Redis down it is checked when that is back: MongoDB knows that it waits."""
     assert file.check_at is not None, "a file that is CHECKING has a ticket"
     message = {"key": file.key, "ticket": file.check_at.isoformat(), "request_id": trail.request_id.get()}
@@ -52,18 +56,18 @@ def queue(file: File) -> None:
         connection = current_app.connection_for_write(
             transport_options={**settings.CELERY_BROKER_TRANSPORT_OPTIONS, **PATIENCE}
         )
-        with producers[connection].acquire(block=True, timeout=1) as producer:
+        # Ten of them, so that with Redis frozen nobody waits for more than one time-out and the end of another.
+        with producers[connection].acquire(block=True, timeout=0.25) as producer:
             current_app.send_task("files.tasks.check", kwargs=message, producer=producer, retry=False)
-    except (OperationalError, OSError) as error:
+    except (KombuError, OSError) as error:
         logger.warning("the queue did not take the check of %s, the next look at what is due will: %s", file.key, error)
+        return False
+    return True
 
 
 def queue_due() -> int:
-    """Queue the files that wait for a check which nobody makes. Return how many there were."""
-    due = uploads.due_checks()
-    for file in due:
-        queue(file)
-    return len(due)
+    """Queue the files that wait for a check which nobody makes, until the queue takes no more. Return how many it took."""
+    return len(list(itertools.takewhile(queue, uploads.due_checks())))
 
 
 @dataclass
@@ -75,12 +79,12 @@ class Checked:
 
     @property
     def policy(self) -> policies.Policy:
-        return policies.of(self.file.policy or policies.DEFAULT)
+        # Not another in its place: a worker that is older than the policy would let pass what that forbids.
+        return policies.named(self.file.policy or policies.DEFAULT)
 
     def go_on(self, **known: object) -> bool:
         """Whether the file is still ours; then for CHECK_LEASE from now."""
-        assert self.file.check_at is not None
-        taken = uploads.take(self.file.key, self.file.check_at, **known)
+        taken = uploads.go_on(self.file, **known)
         self.file = taken or self.file
         return taken is not None
 
@@ -93,6 +97,9 @@ def check(key: str, ticket: datetime) -> None:
     taken = uploads.take(key, ticket)
     if taken is None:
         return
+    if (taken.attempts or 0) > ATTEMPTS:
+        uploads.reject(taken, Reason.UNCHECKED)
+        return
     checked = Checked(taken)
     try:
         if all(checked.go_on(step=step) and STEPS[Check(step)](checked) for step in taken.checks):
@@ -101,7 +108,7 @@ def check(key: str, ticket: datetime) -> None:
         uploads.reject(checked.file, rejected.reason)
     except storage.Missing:
         uploads.reject(checked.file, Reason.INTEGRITY)
-    except (scanner.Unavailable, *storage.Error) as error:
+    except (scanner.Unavailable, *storage.Error, *documents.Error) as error:
         logger.warning("the check of %s waits for what is down: %s", key, error)
         uploads.put_off(checked.file, AGAIN)
 
@@ -120,6 +127,8 @@ def _integrity(checked: Checked) -> bool:
 
 
 def _scan(checked: Checked) -> bool:
+    if checked.file.size > settings.CLAMD_MAX_SIZE:
+        raise Rejected(Reason.UNSCANNABLE)
     with storage.reading(checked.file.key) as stream:
         found = scanner.scan(stream)
     if found:
@@ -133,6 +142,8 @@ def _image(checked: Checked) -> bool:
     detected = file.detected or file.content_type
     if not images.readable(detected):
         raise Rejected(Reason.UNREADABLE)
+    if file.size > images.most_bytes(detected, settings.IMAGE_MAX_PIXELS):
+        raise Rejected(Reason.BOMB)
     with images.Spool(IN_MEMORY) as body:
         with storage.reading(file.key) as stream:
             shutil.copyfileobj(stream, body)

@@ -235,8 +235,9 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     what lists filter, sort and search by. Times are UTC.
 
     `checks` are those that the file has to pass after its arrival; `step` is the one it is at, and from `check_at` on nobody is
-    working on it. `made` has the keys of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers`
-    has those that are no longer needed. `trail` is what happened to it, see `files.trail`.
+    working on it. `attempts` counts those that began and did not say how they ended; None: none has begun. `made` has the keys
+    of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers` has those that are no longer needed.
+    `trail` is what happened to it, see `files.trail`.
     """
 
     key: str = StringField(primary_key=True, max_length=1024)
@@ -258,6 +259,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     checks: list[str] = ListField(StringField())
     step: str | None = StringField()
     check_at: datetime | None = DateTimeField()
+    attempts: int | None = IntField()
     reason: str | None = StringField()
     rejected_at: datetime | None = DateTimeField()
     dismissed: bool | None = BooleanField()
@@ -431,17 +433,23 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return cls._change({"_id": key, "status": before, **having}, fields, {"trail": {"$each": [happened], "$slice": -MOST}})
 
     @classmethod
-    def note(cls, key: str, status: Status, *, having: Mapping[str, object] = {}, **fields: Any) -> Self | None:
+    def note(
+        cls, key: str, status: Status, *, having: Mapping[str, object] = {}, counted: str | None = None, **fields: Any
+    ) -> Self | None:
         """Change what is known of a file that has the status, and is as in `having`; the same compare-and-set, but no event."""
-        return cls._change({"_id": key, "status": status, **having}, fields)
+        return cls._change({"_id": key, "status": status, **having}, fields, counted=counted)
 
     @classmethod
     def _change(
-        cls, having: Mapping[str, object], fields: Mapping[str, object], pushed: Mapping[str, object] | None = None
+        cls,
+        having: Mapping[str, object],
+        fields: Mapping[str, object],
+        pushed: Mapping[str, object] | None = None,
+        counted: str | None = None,
     ) -> Self | None:
         written = {name: value for name, value in fields.items() if value is not None}
         removed = {name: True for name, value in fields.items() if value is None}
-        parts = {"$set": written, "$unset": removed, "$push": pushed}
+        parts = {"$set": written, "$unset": removed, "$push": pushed, "$inc": counted and {counted: 1}}
         found = cls._get_collection().find_one_and_update(
             having, {operator: part for operator, part in parts.items() if part}, return_document=ReturnDocument.AFTER
         )

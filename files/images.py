@@ -81,6 +81,11 @@ def readable(content_type: str) -> bool:
     return form is not None and (form not in OPTIONAL or bool(features.check(OPTIONAL[form])))
 
 
+def most_bytes(content_type: str, max_pixels: int) -> int:
+    """A longer file has more pixels than that, or is none of pixels."""
+    return BYTES_A_PIXEL * in_all(FORMATS[content_type], max_pixels)
+
+
 def looked_at(source: IO[bytes], content_type: str, *, clean: bool, max_pixels: int) -> Picture:
     """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames.
 

@@ -21,6 +21,7 @@ class Reason(StrEnum):
     BOMB = "image_too_large"
     FRAMES = "too_many_frames"
     UNREADABLE = "unreadable_image"
+    UNCHECKED = "unchecked"
 
 
 class Rejected(Exception):
@@ -44,4 +45,5 @@ SENTENCES: dict[Reason, Promise] = {
     Reason.BOMB: _("The picture has more pixels than are accepted here. Make it smaller, and upload that."),
     Reason.FRAMES: _("The animation is too long. Shorten it, and upload that."),
     Reason.UNREADABLE: _("Pictures of this kind are not accepted here. Save it as JPEG or PNG, and upload that."),
+    Reason.UNCHECKED: _("The file could not be checked, though it was tried several times. Save it anew, and upload that."),
 }

@@ -169,7 +169,8 @@ def reading(key: str) -> Iterator[BinaryIO]:
         timeout=Timeout(connect=2, read=30),
     )
     try:
-        if answer.status == HTTPStatus.NOT_FOUND:
+        # 404 is a bucket too that has another name, or that is only starting; its files are not gone.
+        if answer.status == HTTPStatus.NOT_FOUND and b"NoSuchKey" in answer.data:
             raise Missing(key)
         yield cast("BinaryIO", _checked("GetObject", answer))
     finally:

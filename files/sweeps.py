@@ -141,7 +141,8 @@ def _claim(keys: list[str], moment: datetime) -> int:
     # With its time: since it was looked for, a file may have been restored and trashed again.
     claim(files.trashed_before(moment - TRASH_LIVES), Status.TRASHED, "emptied")
     claim(files.outlived(moment), Status.READY, "outlived")
-    claim(files, Status.REJECTED, "forgotten")
+    # As is the record of a rejection: what was PENDING when it was looked for may have been confirmed, and rejected.
+    claim(files.created_before(moment - settings.REJECTED_LIVES), Status.REJECTED, "forgotten")
     return claim(files, Status.PENDING, "expired")
 
 
@@ -220,18 +221,27 @@ def discard(file: File) -> None:
 
 
 def clear_leftovers(file: File) -> None:
+    """Remove what is left of a file that stays. The sweep does what this leaves undone."""
     try:
-        _clear_leftovers([file], Sweep())
+        for key in file.leftovers:
+            storage.delete(key)
     except storage.Error as error:
         logger.warning("the bucket did not delete what is left of %s, the next sweep will: %s", file.key, error)
+        return
+    _cleared([file])
 
 
 def _clear_leftovers(files: list[File], result: Sweep) -> None:
-    """Remove objects whose documents stay, and remember those keys to which a PUT may still be under way."""
+    """Remove objects whose documents stay."""
     refused = _delete_objects([key for file in files for key in file.leftovers], result)
-    cleared = [file for file in files if not refused.intersection(file.leftovers)]
-    _remember_young([file.signing for file in cleared])
-    for file in cleared:
+    _cleared([file for file in files if not refused.intersection(file.leftovers)])
+
+
+def _cleared(files: list[File]) -> None:
+    """Remember the leftovers to which something may still be written. What else belongs to the files lives."""
+    moment = now()
+    _remember_young([Signing(key, file.created_at if key == file.key else moment) for file in files for key in file.leftovers])
+    for file in files:
         File.note(file.key, Status(file.status), having={"leftovers": file.leftovers}, leftovers=None)
 
 

@@ -1,7 +1,8 @@
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from celery import shared_task
+from django.conf import settings
 from django.core.management import call_command
 
 from . import checking, sweeps, trail
@@ -20,10 +21,11 @@ def empty_trash() -> None:
     sweeps.empty_trash()
 
 
-@shared_task
+# Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
+@shared_task(time_limit=settings.CHECK_LEASE // timedelta(seconds=1))
 def check(key: str, ticket: str, request_id: str | None = None) -> None:
-    trail.request_id.set(request_id)
-    checking.check(key, datetime.fromisoformat(ticket))
+    with trail.caused_by(request_id):
+        checking.check(key, datetime.fromisoformat(ticket))
 
 
 @shared_task

@@ -6,7 +6,8 @@ removed, they are kept in a collection of their own for `KEPT`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,16 @@ def now() -> datetime:
     """The time as MongoDB keeps it: UTC, in milliseconds."""
     moment = datetime.now(UTC)
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+@contextmanager
+def caused_by(request: str | None) -> Iterator[None]:
+    """What happens here is a consequence of that request; what the same worker does next is not."""
+    token = request_id.set(request)
+    try:
+        yield
+    finally:
+        request_id.reset(token)
 
 
 def event(who: str, what: str, after: str, *, before: str | None = None, reason: str | None = None) -> dict[str, Any]:

@@ -202,7 +202,8 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
     if look.fault or look.detected in PICTURES:
         return None
     found = arrival.head
-    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": found.content_type}
+    content_types = {"$in": [found.content_type, names.UNKNOWN]}
+    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
     plain = {"policy": {"$in": [None, *policies.plain()]}}
     return File.turn(
         key,
@@ -225,7 +226,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     if arrival is None or look is None:
         raise NotUploaded
     found = arrival.head
-    if (found.size, found.content_type) != (file.size, file.content_type):
+    if not _as_signed(file, found):
         raise Mismatch(file, found)
     known = {"etag": found.etag, "detected": look.detected, "sha256": file.sha256 or arrival.sha256}
     fault = look.fault or (Reason.INTEGRITY if file.sha256 and arrival.sha256 not in (None, file.sha256) else None)
@@ -272,6 +273,7 @@ def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {},
         checks=None,
         step=None,
         check_at=None,
+        attempts=None,
         **known,
     )
 
@@ -287,17 +289,28 @@ def due_checks() -> list[File]:
     return [file for file in found if file]
 
 
-def take(key: str, ticket: datetime, **known: Any) -> File | None:
-    """Take a CHECKING file to work on, or go on with it, until CHECK_LEASE is over; its `check_at` is the ticket from then on.
+def take(key: str, ticket: datetime) -> File | None:
+    """Take a CHECKING file to work on until CHECK_LEASE is over; its `check_at` is the ticket from then on.
 
     None: it has no such ticket any more. Somebody else works on it, or it is CHECKING no longer.
     """
-    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **known)
+    return _hold(key, ticket, counted="attempts")
+
+
+def go_on(file: File, **known: Any) -> File | None:
+    """Work on for CHECK_LEASE from now, with a new ticket; None if the file was taken away."""
+    assert file.check_at is not None, "a file that was taken has a ticket"
+    return _hold(file.key, file.check_at, **known)
+
+
+def _hold(key: str, ticket: datetime, **change: Any) -> File | None:
+    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
 
 
 def put_off(file: File, wait: timedelta) -> None:
-    """Leave a check to a later attempt."""
-    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait)
+    """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
+    attempts = max(0, (file.attempts or 0) - 1)
+    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
 
 
 def pass_checks(file: File, **known: Any) -> File | None:
@@ -318,6 +331,7 @@ def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> F
         who=who,
         what="rejected",
         reason=reason,
+        having={"check_at": file.check_at},
         rejected_at=moment,
         check_at=moment,
         step=None,
@@ -340,7 +354,12 @@ def dismiss(owner_id: str, key: str) -> None:
 def has_arrived(file: File) -> bool:
     """Whether the bucket has what was signed. Raises `storage.Error`."""
     found = storage.head(file.key)
-    return found is not None and (found.size, found.content_type) == (file.size, file.content_type)
+    return found is not None and _as_signed(file, found)
+
+
+def _as_signed(file: File, found: storage.Head) -> bool:
+    """Where no type is signed some buckets make one of the key's ending: SeaweedFS does."""
+    return found.size == file.size and file.content_type in (found.content_type, names.UNKNOWN)
 
 
 class Unfinished(NamedTuple):

@@ -20,6 +20,17 @@ from files.documents import File, Past, Share, SpentKey, Status
 from .clamd import Clamd, require
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tables that tests made, from whichever process they ran in."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    for report in reports:
+        for name, table in getattr(report, "user_properties", []):
+            if name == "table" and report.when == "call":
+                title, _, lines = table.partition("\n")
+                terminalreporter.section(title)
+                terminalreporter.write_line(lines)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def bucket() -> None:
     storage.set_up(["http://testserver"])

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -66,11 +66,14 @@ def age_spent_keys(by: timedelta) -> None:
 
 
 def disagreements(owner: User) -> list[str]:
-    """What must never be: an object that no document knows, a READY or TRASHED document without its object."""
-    known, stored = documents(owner), objects(owner)
-    orphans = [f"no document has {key}" for key in stored - known.keys()]
-    kept = [key for key, status in known.items() if status in ("ready", "trashed")]
-    return orphans + [f"no object for {key}" for key in kept if key not in stored]
+    """What must never be: an object that no document knows, a READY or TRASHED document without its objects."""
+    from files.documents import File
+
+    files, stored = list(File.objects.owned_by(str(owner.pk))), objects(owner)
+    known = {key for file in files for key in file.signing.objects}
+    kept = [file for file in files if file.status in ("ready", "trashed")]
+    missing = {key for file in kept for key in (file.object_key, file.thumbnail) if key} - stored
+    return [f"no document has {key}" for key in stored - known] + [f"no object for {key}" for key in missing]
 
 
 def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf") -> None:
@@ -220,7 +223,7 @@ def main() -> None:
 
 
 def _act(act: str, **order: Any) -> dict[str, Any]:
-    from files import storage, sweeps, uploads
+    from files import checking, storage, sweeps, uploads
     from files.documents import File
     from files.refusals import Refusal
 
@@ -232,6 +235,9 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
             return {"did": True, **_sweep(**order)}
         if act == "empty_trash":
             return {"did": True, "removed": sweeps.empty_trash().removed}
+        if act == "check":
+            checking.check(order["key"], datetime.fromisoformat(order["ticket"]))
+            return {"did": True}
         if act in ("trash", "restore"):
             return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
         more = (order["name"],) if act == "rename" else ()
@@ -264,7 +270,7 @@ def _peak_memory() -> int:
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
     """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
-    from files import storage, sweeps, uploads
+    from files import checking, storage, sweeps, uploads
 
     storage._signer(), storage._connections(), storage._client()  # made once, and opened by none but the children
     child = os.fork()
@@ -272,7 +278,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename not in (uploads.__file__, sweeps.__file__):
+            if frame.f_code.co_filename not in (uploads.__file__, sweeps.__file__, checking.__file__):
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -55,7 +55,7 @@ def test_the_corpus_has_what_was_promised() -> None:
     assert len(honest) >= 40
     assert len({looked_at(sample).detected for sample in honest}) >= 25
     assert len({(sample.name, sample.content_type) for sample in SAMPLES}) == len(SAMPLES)
-    assert {sample.expect.layer for sample in hostile} == {"sign", "content", "image", "malware", "integrity"}
+    assert {sample.expect.layer for sample in hostile} == {"sign", "content", "image", "malware", "bucket"}
     assert {sample.expect.layer for sample in honest} == {"ready"}
     assert all(count >= 4 for count in Counter(sample.expect.layer for sample in hostile).values())
 

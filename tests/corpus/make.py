@@ -29,7 +29,7 @@ from files.reasons import Reason
 class Expect(NamedTuple):
     """What becomes of a sample: READY, or the layer that refuses it and, where one is kept, for which reason."""
 
-    layer: str  # sign, content, image, malware, integrity; ready
+    layer: str  # sign, bucket, content, image, malware; ready
     reason: Reason | None = None
     changes: bool = False  # whether a policy that re-encodes pictures stores other bytes than those that came
 
@@ -49,7 +49,7 @@ READY, CLEANED = Expect("ready"), Expect("ready", changes=True)
 SIGN = Expect("sign")
 TYPE, ACTIVE, POLYGLOT = (Expect("content", reason) for reason in (Reason.TYPE, Reason.ACTIVE, Reason.POLYGLOT))
 BROKEN, BOMB, FRAMES = (Expect("image", reason) for reason in (Reason.BROKEN, Reason.BOMB, Reason.FRAMES))
-MALWARE, INTEGRITY = Expect("malware", Reason.MALWARE), Expect("integrity", Reason.INTEGRITY)
+MALWARE, BUCKET = Expect("malware", Reason.MALWARE), Expect("bucket")
 
 # --- pictures -------------------------------------------------------------------------------------------------------------
 
@@ -678,7 +678,7 @@ _HONEST: list[tuple[str, str, bytes, Expect, str]] = [
 
 SAMPLES: tuple[Sample, ...] = (
     *(Sample(name, kind, body, True, why, expect) for name, kind, body, expect, why in _HOSTILE),
-    *(Sample(name, kind, body, True, why, INTEGRITY, sent) for name, kind, body, sent, why in _OTHER_BYTES),
+    *(Sample(name, kind, body, True, why, BUCKET, sent) for name, kind, body, sent, why in _OTHER_BYTES),
     *(Sample(name, kind, body, False, why, expect) for name, kind, body, expect, why in _HONEST),
 )
 
