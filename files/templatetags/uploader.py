@@ -56,7 +56,9 @@ def limits(policy: policies.Policy) -> str:
         sentence = _("Up to %(size)s each") if policy.max_files else _("As many as you like, up to %(size)s each")
     said = sentence % {"kinds": kinds, "size": filesizeformat(policy.max_size)}
     if policy.max_files:
-        said += ngettext(", %(count)d a day at most", ", %(count)d a day at most", policy.max_files) % {"count": policy.max_files}
+        said += ngettext(", %(count)d a day at most", ", %(count)d a day at most", policy.max_files) % {
+            "count": policy.max_files
+        }
     return said
 
 

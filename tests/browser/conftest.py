@@ -53,6 +53,16 @@ LISTEN = """() => {
 }"""
 
 
+# Layout shifts that nobody's click or key brought about, as browsers count them (https://web.dev/articles/cls).
+SHIFTS = """() => {
+    window.shifts = [];
+    const where = ({ node, previousRect, currentRect }) => `${node?.className}: ${previousRect.y} to ${currentRect.y}`;
+    new PerformanceObserver((list) => {
+        for (const it of list.getEntries()) if (!it.hadRecentInput) window.shifts.push(it.sources.map(where));
+    }).observe({ type: "layout-shift", buffered: true });
+}"""
+
+
 # --- the browser --------------------------------------------------------------------------------------------------------
 
 
