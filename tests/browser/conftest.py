@@ -22,7 +22,8 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, FilePayload, Locator, Page, Request, Route, expect
 
-from files import storage
+from files import checking, storage
+from files.documents import File
 from tests import chromium
 
 from .line import Line
@@ -165,6 +166,17 @@ def unhashed(settings: Any) -> None:
     one would wait for a worker to compare it.
     """
     settings.HASH_MAX_SIZE = 0
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks of a file are made before it is said that it has some. Its row shows them until it looks again."""
+
+    def check(file: File) -> None:
+        assert file.check_at
+        checking.check(file.key, file.check_at)
+
+    monkeypatch.setattr(checking, "queue", check)
 
 
 @pytest.fixture(autouse=True)

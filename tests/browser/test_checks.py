@@ -261,7 +261,7 @@ def test_the_uploader_of_a_policy_on_a_page_of_its_own(visit: Visit, alice: User
 
     # What is done with a file is done as on the list.
     page.get_by_role("link", name="me.jpg", exact=True).click()
-    expect(page.get_by_role("dialog")).to_contain_text(file.sha256)
+    expect(page.get_by_role("dialog").get_by_label("SHA-256")).to_have_value(file.sha256)
     page.keyboard.press("Escape")
     page.get_by_role("link", name="Delete me.jpg").click()
     expect(finished(page, "me.jpg")).to_have_count(0)
