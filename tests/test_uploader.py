@@ -66,7 +66,7 @@ def test_a_policy_that_changes_changes_the_page(settings: Any) -> None:
 
 
 def test_a_policy_that_the_settings_do_not_have_is_named() -> None:
-    with pytest.raises(ImproperlyConfigured, match="'avatar' .* UPLOAD_POLICIES has default, avatars"):
+    with pytest.raises(ImproperlyConfigured, match=r"'avatar' .* UPLOAD_POLICIES has default, avatars"):
         page("avatar")
 
 
