@@ -689,7 +689,7 @@ bar.addEventListener("click", (event) => {
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = csrfToken(); });
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  if (detail.isError) return;
+  if (detail.isError || !detail.shouldSwap) return;
   const row = detail.elt.closest("#files > li");
   if (row?.contains(document.activeElement)) {
     const before = row.previousElementSibling;
@@ -707,7 +707,7 @@ document.addEventListener("htmx:afterRequest", ({ detail }) => {
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, ({ detail }) => {
     if (uploadOf(detail.elt)) return;
-    if (looks(detail.elt)) return notFound(detail);
+    if (looks(detail.elt)) return unanswered(detail);
     // The notice is behind a dialog, where nobody can go.
     const within = detail.elt.closest("dialog")?.querySelector("[role=alert]");
     if (within) within.textContent = answerOf(detail.xhr);
@@ -757,7 +757,7 @@ setInterval(() => {
 }, LOOK_EVERY);
 
 // What does not answer is asked again, and no word of it. That somebody is signed out they are told once.
-function notFound({ elt, xhr }) {
+function unanswered({ elt, xhr }) {
   if (xhr.status === 404) elt.remove(); // another tab has cancelled it
   else if (xhr.status === 401 && notice.hidden) notify(answerOf(xhr), true);
 }

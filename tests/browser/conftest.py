@@ -288,7 +288,8 @@ def end_sessions() -> None:
 
 def a_file(name: str = "report.txt", size: int = 24, *, kind: str = "text/plain") -> FilePayload:
     # Not one byte over and over: what arrives in the wrong order must not look right.
-    body = b"".join(b"%d," % number for number in range(size // 2 + 1))[:size]
+    first = b"%PDF-1.7\n" if kind == "application/pdf" else b""
+    body = (first + b"".join(b"%d," % number for number in range(size // 2 + 1)))[:size]
     return {"name": name, "mimeType": kind, "buffer": body}
 
 

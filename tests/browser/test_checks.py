@@ -191,6 +191,20 @@ def test_what_is_rejected_on_arrival_can_only_be_removed(page: Page, watch: Watc
     assert watch.sent("POST", "/api/uploads/cancel") == []
 
 
+def test_what_is_finished_and_then_rejected_says_so_and_is_unfinished_no_more(
+    visit: Visit, alice: User, cast: Any, watch: Watch
+) -> None:
+    watch.foresee("422")
+    page_as_picture = a_page("cat.png")["buffer"]
+    cast.put(cast.sign(alice, filename="cat.png", content_type="image/png", size=len(page_as_picture)), page_as_picture)
+    page = visit(alice)
+
+    page.get_by_role("button", name="Finish cat.png").click()
+
+    expect(page.get_by_role("alert")).to_contain_text(str(SENTENCES[Reason.ACTIVE]))
+    expect(page.locator("#unfinished")).to_have_count(0)
+
+
 def test_a_thumbnail_is_fetched_once(visit: Visit, alice: User, cast: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cast.upload(alice, a_picture()["buffer"], filename="cat.png", content_type="image/png")
     signed: list[str] = []
