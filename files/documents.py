@@ -29,13 +29,14 @@ from pymongo.errors import PyMongoError
 from . import names
 from .kinds import Kind, kind_of
 from .reasons import SENTENCES, Reason
-from .trail import KEPT, MOST, Event, History, event
+from .trail import KEPT, MOST, Event, History, event, now
 
 # What goes wrong with MongoDB: MongoEngine wraps what a command answers, and lets through what the connection says.
 Error = (PyMongoError, OperationError)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 2**63  # bytes; one more than MongoDB counts
+SLOW = timedelta(seconds=20)  # of checks, from which on their owner is told that it takes a while
 MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on
 
 
@@ -459,6 +460,12 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     def why(self) -> str:
         """For its owner, why it was rejected."""
         return str(SENTENCES[Reason(self.reason)]) if self.reason else ""
+
+    @property
+    def stage(self) -> str:
+        """Of its checks: the step that it is at, or that one of some which takes long; perhaps what it needs is down."""
+        since = now() - self.trail[-1]["at"] if self.trail else timedelta()
+        return f"slow-{self.step}" if since > SLOW else str(self.step)
 
     @property
     def object_key(self) -> str:

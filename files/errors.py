@@ -93,8 +93,9 @@ def answer(
             body["fields"] = fields
         response: HttpResponse = JsonResponse(body, status=status)
     elif request.headers.get("HX-Request"):
-        # static/files.js puts the sentence where the person looks.
+        # static/files.js puts the sentence where the person looks; the code tells it what another try cannot help.
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
+        response.headers["X-Code"] = code
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.
         response = render(None, "error.html", {"heading": heading(status), "sentence": sentence}, status=status)

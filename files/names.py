@@ -93,6 +93,12 @@ def made_of(key: str, what: str) -> str:
     return f"{owner}/{what}/{rest}"
 
 
+def ending(name: str) -> str:
+    """What a name says of the file's kind, in four letters at most, like PDF; "" for one that says nothing or more."""
+    _stem, dot, said = name.rpartition(".")
+    return said.upper() if dot and len(said) <= 4 and said.isascii() and said.isalnum() else ""
+
+
 # --- sorting and searching ----------------------------------------------------------------------------------------------
 
 # Scripts that put no space between words: each character is one.

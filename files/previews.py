@@ -224,9 +224,11 @@ def of(file: File, at_most: int = LOADED_IN_PARTS) -> Preview:
 
 
 def thumbnail_url(file: File) -> str:
-    """A URL of the bucket that shows the file's thumbnail."""
+    """A URL of the bucket that shows the file's thumbnail, and lets browsers keep it."""
     assert file.thumbnail, "the caller asks for one that is there"
-    return storage.sign_view(file.thumbnail, filename="thumbnail.webp", content_type="image/webp", lives=LOADED_IN_PARTS)
+    return storage.sign_view(
+        file.thumbnail, filename="thumbnail.webp", content_type="image/webp", lives=LOADED_IN_PARTS, keep=True
+    )
 
 
 def shown(content_type: str, name: str) -> Shown:

@@ -112,10 +112,14 @@ def sign_get(key: str, *, filename: str, lives: int) -> str:
     return _signer().presign("GET", _path(key), query={"response-content-disposition": disposition}, lives=lives)
 
 
-def sign_view(key: str, *, filename: str, content_type: str, lives: int) -> str:
-    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`."""
+def sign_view(key: str, *, filename: str, content_type: str, lives: int, keep: bool = False) -> str:
+    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`. It may
+    `keep` what it was shown for as long.
+    """
     disposition = content_disposition_header(as_attachment=False, filename=filename) or "inline"
     query = {"response-content-disposition": disposition, "response-content-type": content_type}
+    if keep:
+        query["response-cache-control"] = f"private, max-age={lives}, immutable"
     return _signer().presign("GET", _path(key), query=query, lives=lives)
 
 

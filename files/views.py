@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils.cache import patch_cache_control
+from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
@@ -32,17 +31,23 @@ SELECTED_AT_MOST = 5_000  # files to delete at once; settings.DATA_UPLOAD_MAX_NU
 
 
 def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Give the view the owner id. A stranger goes to sign in; a fragment, which cannot, is told to."""
+    """Give the view the owner id. A stranger goes to sign in; a fragment, which cannot, is told to. Nothing is cached that does
+    not say so itself.
+    """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
-            return view(request, str(request.user.pk), *args, **kwargs)
-        if request.headers.get("HX-Request"):
+            response = view(request, str(request.user.pk), *args, **kwargs)
+        elif request.headers.get("HX-Request"):
             raise SignedOut
-        return redirect_to_login(request.get_full_path() if request.method != "POST" else reverse("files:list"))
+        else:
+            response = redirect_to_login(request.get_full_path() if request.method != "POST" else reverse("files:list"))
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        return response
 
-    return never_cache(wrapper)
+    return wrapper
 
 
 def as_rows(files: Sequence[Row], more: str | None = None, nothing: dict[str, str] | None = None) -> str:
@@ -71,8 +76,6 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "kinds": LABELS,
         "orders": ORDERS,
         "later_page": after is not None,
-        "max_size": settings.MAX_UPLOAD_SIZE,
-        "hash_max_size": min(settings.HASH_MAX_SIZE, settings.MAX_UPLOAD_SIZE),  # what is refused need not be read before
         "usage": usage.of(owner_id),
     }
     if after is None and not wanted.narrowed:
@@ -154,8 +157,13 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
 @require_safe
 @signed_in
 def row(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    """A file as the list has it, for whoever does not rename it after all, or waits for its checks."""
-    return as_it_is(request, uploads.fetch(owner_id, key, Status.READY, Status.CHECKING, Status.REJECTED))
+    """A file as the list has it, for whoever does not rename it after all. A row that waits for checks says what it has `seen`:
+    while that is how it stands, there is nothing to swap.
+    """
+    file = uploads.fetch(owner_id, key, Status.READY, Status.CHECKING, Status.REJECTED)
+    if file.status == Status.CHECKING and request.GET.get("seen") == file.stage:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return as_it_is(request, file)
 
 
 @require_POST

@@ -90,7 +90,7 @@ def test_a_network_that_stays_cut_is_given_up_after_five_tries(page: Page, watch
 
 def test_a_url_that_expired_is_signed_anew(page: Page, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.foresee("403")
-    monkeypatch.setattr(uploads, "URL_LIVES", 1)
+    monkeypatch.setattr(storage, "URL_LIVES", 1)
     puts = Held(page, bucket())
     with page.expect_response("**/api/uploads/sign") as signed:
         choose(page, a_file())

@@ -292,7 +292,7 @@ def test_a_deletion_that_is_not_undone_takes_the_object_also_when_the_browser_is
     expect(undo(page)).to_be_visible()
     page.close()
     assert storage.head(file.key) is not None
-    monkeypatch.setattr(uploads, "TRASH_LIVES", timedelta(0))
+    monkeypatch.setattr(sweeps, "TRASH_LIVES", timedelta(0))
     sweeps.empty_trash()
 
     assert storage.head(file.key) is None
