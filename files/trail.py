@@ -18,6 +18,7 @@ MOST = 200  # events of one file, the newest: somebody may delete and undo all d
 
 # Who acts where nobody does.
 SWEEP, CHECKER = "sweep", "checker"
+OPS = "ops:"  # before the id of whoever acts on the files of others
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 

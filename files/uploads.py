@@ -92,6 +92,7 @@ class Rejected(Refusal):
 
     def __init__(self, reason: str) -> None:
         super().__init__(SENTENCES[Reason(reason)])
+        self.reason = Reason(reason).value
 
 
 class WrongName(Refusal):

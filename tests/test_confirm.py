@@ -54,6 +54,8 @@ def test_what_arrived_as_signed_becomes_ready(as_alice: Client, alice: User, cas
             "name": "Übersicht.pdf",
             "contentType": "application/pdf",
             "size": 5,
+            "status": "ready",
+            "policy": "default",
             "sha256": None,
             "readyAt": file.ready_at.isoformat().replace("+00:00", "Z"),
         },

@@ -17,6 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from files import storage, sweeps, uploads
 from files.documents import File
+from files.names import made_of
 from uploadkit import urls
 
 from .conftest import Cast
@@ -88,7 +89,12 @@ class Secrets:
         cast.put(pending)
         ready, trashed = (cast.upload(alice, filename="alices-secret.pdf").key for _ in range(2))
         uploads.trash(str(alice.pk), [trashed])
-        self.keys = [ready, pending.key, trashed]
+        File.objects.keyed([ready]).update(thumbnail=made_of(ready, "thumbnail"))
+        spoofed = cast.sign(alice, filename="alices-secret.png", content_type="image/png")
+        cast.put(spoofed)
+        with pytest.raises(uploads.Rejected):
+            uploads.confirm(str(alice.pk), spoofed.key)
+        self.keys = [ready, pending.key, trashed, spoofed.key]
         self.before = self.now()
 
     def now(self) -> list[object]:
@@ -142,6 +148,7 @@ ALL = sorted(set(routes(get_resolver(urls.__name__))))
 def test_the_routes_of_the_files_are_among_those_that_are_walked() -> None:
     assert {"files/<path:key>/download", "files/<path:key>/delete", "files/confirm"} <= set(ALL)
     assert {"files/<path:key>/rename", "files/<path:key>/row", "files/delete", "files/restore"} <= set(ALL)
+    assert {"files/<path:key>/dismiss", "files/<path:key>/thumbnail"} <= set(ALL)
     assert {"api/uploads/confirm", "api/uploads/cancel"} <= set(ALL)
 
 
