@@ -47,6 +47,7 @@ URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
 CHECKSUM = "x-amz-checksum-sha256"
+PROBE = "probe/checksum"  # is never there for longer than a moment
 CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 
 
@@ -61,11 +62,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first bytes of an object, and what the bucket says of it: `sha256` in hexadecimal, None where it keeps none."""
+    """The first bytes of an object, and what the bucket says of it."""
 
     head: Head
     first: bytes
-    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,24 +134,30 @@ def head(key: str) -> Head | None:
 
 def opening(key: str, length: int) -> Opening | None:
     """Ask what is stored under `key`, and for its first `length` bytes, in one request; None if nothing is."""
-    answer = _ask("GET", key, **{"range": f"bytes=0-{length - 1}", "x-amz-checksum-mode": "ENABLED"})
+    answer = _ask("GET", key, range=f"bytes=0-{length - 1}")
     if answer.status == HTTPStatus.NOT_FOUND:
         return None
     if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is empty, which no signed PUT can have made it
         empty = head(key)
-        return Opening(empty, b"", None) if empty else None
+        return Opening(empty, b"") if empty else None
     fields = _checked("GetObject", answer).headers
     size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
     found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
-    return Opening(found, answer.data[:length], _hexadecimal(fields.get("x-amz-checksum-sha256")))
+    return Opening(found, answer.data[:length])
 
 
-def _hexadecimal(checksum: str | None) -> str | None:
-    """A checksum as `sha256sum` prints it. One of parts, which ends in their number, says nothing of the whole."""
-    try:
-        return base64.b64decode(checksum, validate=True).hex() if checksum else None
-    except ValueError:
-        return None
+@cache
+def verifies_checksums() -> bool:
+    """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what is
+    there has it. Each process tries once, with a byte that must be refused.
+    """
+    put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
+    answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise BucketError(f"PutObject was answered by {answer.status}")
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        delete(PROBE)
+    return answer.status == HTTPStatus.BAD_REQUEST
 
 
 def ending(key: str, size: int, length: int) -> bytes:

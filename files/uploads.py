@@ -212,11 +212,10 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
         Status.READY,
         who=owner_id,
         what="confirmed",
-        having={**as_signed, **plain, "sha256": {"$in": [None, arrival.sha256]}},
+        having={**as_signed, **plain, **({} if storage.verifies_checksums() else {"sha256": None})},
         ready_at=now(),
         etag=found.etag,
         detected=look.detected,
-        sha256=arrival.sha256,
     )
 
 
@@ -229,17 +228,16 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     found = arrival.head
     if not _as_signed(file, found):
         raise Mismatch(file, found)
-    known = {"etag": found.etag, "detected": look.detected, "sha256": file.sha256 or arrival.sha256}
-    fault = look.fault or (Reason.INTEGRITY if file.sha256 and arrival.sha256 not in (None, file.sha256) else None)
-    if fault:
-        turned = reject(file, fault, who=file.owner_id, **known)
+    known = {"etag": found.etag, "detected": look.detected}
+    if look.fault:
+        turned = reject(file, look.fault, who=file.owner_id, **known)
     else:
-        turned = _turn_checking(file, _checks(file, arrival, look), known)
+        turned = _turn_checking(file, _checks(file, look), known)
     return _settled(turned or fetch(file.owner_id, file.key, *BEFORE_TRASH))
 
 
-def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
-    unproven = file.sha256 and not arrival.sha256  # this bucket does not keep checksums
+def _checks(file: File, look: content.Look) -> list[Check]:
+    unproven = file.sha256 and not storage.verifies_checksums()
     return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
 
 

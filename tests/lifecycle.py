@@ -139,7 +139,7 @@ def ask_the_bucket_anew() -> None:
     from files import storage
 
     storage._connections().close()
-    for known in (storage._signer, storage._connections, storage._client):
+    for known in (storage._signer, storage._connections, storage._client, storage.verifies_checksums):
         known.cache_clear()
 
 

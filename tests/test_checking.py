@@ -83,7 +83,7 @@ def send(
     policy: str = "default",
     sha256: str | None = None,
 ) -> File:
-    """Upload and confirm a file. Its bytes come past the signature, so that the bucket vouches for no checksum."""
+    """Upload and confirm a file, whose bytes come past the signature."""
     owner_id = str(owner.pk)
     signed = uploads.sign(owner_id, filename=name, content_type=content_type, size=len(body), policy=policy, sha256=sha256)
     put_object(signed.key, body, content_type)
@@ -286,7 +286,21 @@ def test_a_file_lives_as_long_as_its_policy_lets_it(checked: bool) -> None:
     assert events(file)[-2:] == [("sweep", "ready", "deleting"), ("sweep", "deleting", "gone")]
 
 
-def test_the_checksum_that_was_signed_is_compared_where_the_bucket_keeps_none(alice: User) -> None:
+@pytest.fixture
+def careless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a bucket that takes whatever comes under a checksum that was signed."""
+    monkeypatch.setattr(storage, "verifies_checksums", lambda: False)
+
+
+def test_the_bucket_is_found_to_compare_checksums_itself_and_nothing_is_left_of_that() -> None:
+    storage.verifies_checksums.cache_clear()
+
+    assert storage.verifies_checksums()
+    assert storage.head(storage.PROBE) is None
+
+
+@pytest.mark.usefixtures("careless")
+def test_the_checksum_that_was_signed_is_compared_where_the_bucket_does_not(alice: User) -> None:
     right, wrong = hashlib.sha256(TEXT).hexdigest(), hashlib.sha256(b"another").hexdigest()
 
     file = send(alice, TEXT, "report.txt", "text/plain", sha256=right)
@@ -309,6 +323,7 @@ def test_a_worker_that_does_not_know_the_policy_of_a_file_lets_it_pass_by_no_oth
     assert check(taken_over(file)).cleaned
 
 
+@pytest.mark.usefixtures("careless")
 def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch: pytest.MonkeyPatch) -> None:
     file = send(alice, sha256=hashlib.sha256(CHART).hexdigest(), policy="scanned")
     steps: list[str | None] = []
