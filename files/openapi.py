@@ -279,7 +279,11 @@ FILE = exactly(
     name={"type": "string", "minLength": 1, "maxLength": names.MAX_LENGTH},
     contentType={"type": "string"},
     size={"type": "integer", "minimum": 1},
-    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$", "description": "Of its bytes; null if no one said."},
+    sha256={
+        "type": ["string", "null"],
+        "pattern": "^[0-9a-f]{64}$",
+        "description": "Of its bytes; null if unknown.",
+    },
     readyAt=moment("When it was confirmed."),
 )
 ERROR = {

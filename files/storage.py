@@ -7,6 +7,7 @@ one of `Error`, for `files.errors` to name the bucket.
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -61,7 +62,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first bytes of an object, and what the bucket says of it: `sha256` in hexadecimal, None where it keeps none."""
+    """The first bytes of an object, and what the bucket says of it: `sha256` in hexadecimal, None where it does not say."""
 
     head: Head
     first: bytes
@@ -139,7 +140,16 @@ def opening(key: str, length: int) -> Opening | None:
     fields = _checked("GetObject", answer).headers
     size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
     found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
-    return Opening(found, answer.data[:length], _hexadecimal(fields.get("x-amz-checksum-sha256")))
+    whole = hashlib.sha256(answer.data).hexdigest() if size <= length else None
+    return Opening(found, answer.data[:length], whole or _hexadecimal(fields.get(CHECKSUM)))
+
+
+def checksum(key: str) -> str | None:
+    """The SHA-256 that the bucket compared a PUT with, in hexadecimal; None where it keeps none. Of a part it says none."""
+    answer = _ask("HEAD", key, **{"x-amz-checksum-mode": "ENABLED"})
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return None
+    return _hexadecimal(_checked("HeadObject", answer).headers.get(CHECKSUM))
 
 
 def _hexadecimal(checksum: str | None) -> str | None:

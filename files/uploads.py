@@ -227,17 +227,18 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     found = arrival.head
     if (found.size, found.content_type) != (file.size, file.content_type):
         raise Mismatch(file, found)
-    known = {"etag": found.etag, "detected": look.detected, "sha256": file.sha256 or arrival.sha256}
-    fault = look.fault or (Reason.INTEGRITY if file.sha256 and arrival.sha256 not in (None, file.sha256) else None)
+    arrived = arrival.sha256 or (storage.checksum(file.key) if file.sha256 else None)
+    known = {"etag": found.etag, "detected": look.detected, "sha256": file.sha256 or arrived}
+    fault = look.fault or (Reason.INTEGRITY if file.sha256 and arrived not in (None, file.sha256) else None)
     if fault:
         turned = reject(file, fault, who=file.owner_id, **known)
     else:
-        turned = _turn_checking(file, _checks(file, arrival, look), known)
+        turned = _turn_checking(file, _checks(file, arrived, look), known)
     return _settled(turned or fetch(file.owner_id, file.key, *BEFORE_TRASH))
 
 
-def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
-    unproven = file.sha256 and not arrival.sha256  # this bucket does not keep checksums
+def _checks(file: File, arrived: str | None, look: content.Look) -> list[Check]:
+    unproven = file.sha256 and not arrived  # this bucket does not keep checksums
     return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
 
 
