@@ -323,7 +323,7 @@ FILE = exactly(
     size={"type": "integer", "minimum": 1, "description": "Bytes; of a picture that was encoded anew, those it has now."},
     status={"enum": [Status.CHECKING, Status.READY]},
     policy={"type": "string", "description": "The one that it was signed under."},
-    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$", "description": "Of its bytes; null if no one said."},
+    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$", "description": "Of its bytes; null if unknown."},
     readyAt={**moment("When it became `ready`; null until then."), "type": ["string", "null"]},
 )
 ERROR = {

@@ -7,6 +7,7 @@ one of `Error`, for `files.errors` to name the bucket.
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -62,10 +63,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first bytes of an object, and what the bucket says of it."""
+    """The first bytes of an object, and what the bucket says of it; where they are all of it, their SHA-256 in hexadecimal."""
 
     head: Head
     first: bytes
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +145,14 @@ def opening(key: str, length: int) -> Opening | None:
     fields = _checked("GetObject", answer).headers
     size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
     found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
-    return Opening(found, answer.data[:length])
+    whole = hashlib.sha256(answer.data).hexdigest() if size <= length else None
+    return Opening(found, answer.data[:length], whole)
 
 
 @cache
 def verifies_checksums() -> bool:
-    """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what is
-    there has it. Each process tries once, with a byte that must be refused.
+    """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what
+    is there has it. Each process tries once, with a byte that must be refused.
     """
     put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
     answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)

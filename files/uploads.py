@@ -212,11 +212,21 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
         Status.READY,
         who=owner_id,
         what="confirmed",
-        having={**as_signed, **plain, **({} if storage.verifies_checksums() else {"sha256": None})},
+        having={**as_signed, **plain, **_with_its_checksum(arrival)},
         ready_at=now(),
-        etag=found.etag,
-        detected=look.detected,
+        **_found_out(arrival, look),
     )
+
+
+def _found_out(arrival: storage.Opening, look: content.Look) -> dict[str, Any]:
+    known = {"etag": arrival.head.etag, "detected": look.detected}
+    return known | ({"sha256": arrival.sha256} if arrival.sha256 else {})
+
+
+def _with_its_checksum(arrival: storage.Opening) -> dict[str, object]:
+    if arrival.sha256:
+        return {"sha256": {"$in": [None, arrival.sha256]}}
+    return {} if storage.verifies_checksums() else {"sha256": None}
 
 
 def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look | None) -> File:
@@ -228,16 +238,18 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     found = arrival.head
     if not _as_signed(file, found):
         raise Mismatch(file, found)
-    known = {"etag": found.etag, "detected": look.detected}
-    if look.fault:
-        turned = reject(file, look.fault, who=file.owner_id, **known)
+    known = _found_out(arrival, look)
+    differs = file.sha256 and arrival.sha256 not in (None, file.sha256)
+    fault = look.fault or (Reason.INTEGRITY if differs else None)
+    if fault:
+        turned = reject(file, fault, who=file.owner_id, **known | {"sha256": file.sha256})
     else:
-        turned = _turn_checking(file, _checks(file, look), known)
+        turned = _turn_checking(file, _checks(file, arrival, look), known)
     return _settled(turned or fetch(file.owner_id, file.key, *BEFORE_TRASH))
 
 
-def _checks(file: File, look: content.Look) -> list[Check]:
-    unproven = file.sha256 and not storage.verifies_checksums()
+def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
+    unproven = file.sha256 and not arrival.sha256 and not storage.verifies_checksums()
     return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
 
 

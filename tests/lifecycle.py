@@ -76,13 +76,13 @@ def disagreements(owner: User) -> list[str]:
     return [f"no document has {key}" for key in stored - known] + [f"no object for {key}" for key in missing]
 
 
-def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf") -> None:
+def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf", **more: Any) -> None:
     """Write an object past the upload URL and its signature."""
     from django.conf import settings
 
     from files import storage
 
-    storage._client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type)
+    storage._client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type, **more)
 
 
 def backdate(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import signal
@@ -17,6 +18,7 @@ from mongoengine.context_managers import switch_db
 
 from files import storage, uploads
 from files.documents import File, Status
+from files.reasons import Reason
 from uploadkit import localstack
 
 from .conftest import Cast, post_json
@@ -56,7 +58,7 @@ def test_what_arrived_as_signed_becomes_ready(as_alice: Client, alice: User, cas
             "size": 5,
             "status": "ready",
             "policy": "default",
-            "sha256": None,
+            "sha256": hashlib.sha256(b"%PDF-").hexdigest(),
             "readyAt": file.ready_at.isoformat().replace("+00:00", "Z"),
         },
     }
@@ -273,3 +275,29 @@ def test_the_fragment_is_refused_with_a_sentence_alone(as_alice: Client, alice: 
     assert answer.status_code == 409
     assert answer["Content-Type"].startswith("text/plain")
     assert answer.content.decode() == "The file has not arrived in the bucket. Upload it, then confirm again."
+
+
+# --- the checksum -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [24, 8192, 8193, 100_000])
+def test_a_checksum_that_the_bucket_compared_needs_no_other_look(alice: User, cast: type[Cast], size: int) -> None:
+    body = b"abcdefg\n" * (size // 8 + 1)
+    sha256 = hashlib.sha256(body[:size]).hexdigest()
+    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=size, sha256=sha256)
+    assert cast.put(signed, body[:size]).status_code == 200
+
+    file = uploads.confirm(str(alice.pk), signed.key)
+
+    assert (file.status, file.sha256) == (Status.READY, sha256)
+
+
+@pytest.mark.parametrize("size", [24, 100_000])
+def test_bytes_that_came_past_the_signature_and_are_others_are_rejected(alice: User, cast: type[Cast], size: int) -> None:
+    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=size, sha256="0" * 64)
+    body = b"a" * size
+    put_object(signed.key, body, "text/plain", ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode())
+
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+    assert File.objects.get(key=signed.key).reason == Reason.INTEGRITY

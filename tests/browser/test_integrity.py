@@ -195,13 +195,13 @@ def test_a_file_that_is_gone_before_it_is_read_says_so_and_is_not_signed(page: P
 
 
 def test_a_file_over_the_setting_is_sent_without_a_sum(visit: Visit, alice: User, watch: Watch, settings: Any) -> None:
-    settings.HASH_MAX_SIZE = 1000
+    settings.HASH_MAX_SIZE = 9000
     page = visit(alice)
-    choose(page, a_file("at.txt", 1000), a_file("over.txt", 1001))
+    choose(page, a_file("at.txt", 9000), a_file("over.txt", 9001))
 
     for name in ("at.txt", "over.txt"):
         expect(finished(page, name)).to_be_visible()
-    assert kept("at.txt") == sum_of(a_file(size=1000))
+    assert kept("at.txt") == sum_of(a_file(size=9000))
     assert kept("over.txt") is None
     page.goto(f"/files/{File.objects.get(name='over.txt').key}/")
     expect(page.get_by_label("SHA-256")).to_have_count(0)
