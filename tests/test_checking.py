@@ -26,7 +26,7 @@ from django.test import Client
 from mongoengine.context_managers import switch_db
 from PIL import Image
 
-from files import checking, documents, names, scanner, storage, sweeps, tasks, trail, uploads
+from files import checking, content, documents, names, scanner, storage, sweeps, tasks, trail, uploads
 from files.documents import File, SpentKey, Status
 from files.reasons import SENTENCES, Reason
 from uploadkit import localstack
@@ -54,6 +54,7 @@ DAY = timedelta(days=1)
 PHOTO = saved("JPEG", exif=exif(gps=True))
 CHART = saved("PNG")
 TEXT = b"a report"
+LONG = b"a report of many lines\n" * 1000  # more than a confirm has at hand
 
 
 @pytest.fixture(autouse=True)
@@ -301,12 +302,12 @@ def test_the_bucket_is_found_to_compare_checksums_itself_and_nothing_is_left_of_
 
 @pytest.mark.usefixtures("careless")
 def test_the_checksum_that_was_signed_is_compared_where_the_bucket_does_not(alice: User) -> None:
-    right, wrong = hashlib.sha256(TEXT).hexdigest(), hashlib.sha256(b"another").hexdigest()
+    right, wrong = hashlib.sha256(LONG).hexdigest(), hashlib.sha256(b"another").hexdigest()
 
-    file = send(alice, TEXT, "report.txt", "text/plain", sha256=right)
+    file = send(alice, LONG, "report.txt", "text/plain", sha256=right)
     assert (file.checks, outcome(check(file)), again(file).sha256) == (["integrity"], (Status.READY, None), right)
 
-    file = send(alice, TEXT, "report.txt", "text/plain", sha256=wrong)
+    file = send(alice, LONG, "report.txt", "text/plain", sha256=wrong)
     assert outcome(check(file)) == (Status.REJECTED, Reason.INTEGRITY)
 
 
@@ -325,7 +326,9 @@ def test_a_worker_that_does_not_know_the_policy_of_a_file_lets_it_pass_by_no_oth
 
 @pytest.mark.usefixtures("careless")
 def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = send(alice, sha256=hashlib.sha256(CHART).hexdigest(), policy="scanned")
+    chart = saved("BMP")
+    assert len(chart) > content.FIRST
+    file = send(alice, chart, "chart.bmp", "image/bmp", sha256=hashlib.sha256(chart).hexdigest(), policy="scanned")
     steps: list[str | None] = []
     real = storage.reading
 

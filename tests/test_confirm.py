@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import signal
@@ -292,11 +291,10 @@ def test_a_checksum_that_the_bucket_compared_needs_no_other_look(alice: User, ca
     assert (file.status, file.sha256) == (Status.READY, sha256)
 
 
-@pytest.mark.parametrize("size", [24, 100_000])
-def test_bytes_that_came_past_the_signature_and_are_others_are_rejected(alice: User, cast: type[Cast], size: int) -> None:
-    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=size, sha256="0" * 64)
-    body = b"a" * size
-    put_object(signed.key, body, "text/plain", ChecksumSHA256=base64.b64encode(hashlib.sha256(body).digest()).decode())
+def test_a_few_bytes_that_came_past_the_signature_and_are_others_are_rejected(alice: User, cast: type[Cast]) -> None:
+    """Of more, a bucket that compares checksums is believed."""
+    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=24, sha256="0" * 64)
+    put_object(signed.key, b"a" * 24, "text/plain")
 
     with pytest.raises(uploads.Rejected):
         uploads.confirm(str(alice.pk), signed.key)

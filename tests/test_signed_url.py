@@ -259,7 +259,7 @@ def test_a_second_put_is_refused_and_changes_nothing(signed: uploads.Signed) -> 
 
 
 def test_a_second_put_is_refused_after_the_confirm_too(alice: User, signed: uploads.Signed) -> None:
-    assert put(signed, b"first").status_code == 200
+    assert put(signed, b"%PDF-").status_code == 200
     ready = uploads.confirm(str(alice.pk), signed.key)
 
     assert put(signed, b"other").status_code == 412
