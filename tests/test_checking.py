@@ -33,7 +33,7 @@ from uploadkit import localstack
 
 from .clamd import EICAR, Clamd
 from .conftest import ROOT, post_json
-from .corpus.make import PAGE, SVG, exif, isom, saved
+from .corpus.make import PAGE, SVG, exif, isom, picture, saved
 from .lifecycle import (
     Actor,
     actors,
@@ -326,7 +326,7 @@ def test_a_worker_that_does_not_know_the_policy_of_a_file_lets_it_pass_by_no_oth
 
 @pytest.mark.usefixtures("careless")
 def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch: pytest.MonkeyPatch) -> None:
-    chart = saved("BMP")
+    chart = saved("BMP", picture().resize((120, 80)))
     assert len(chart) > content.FIRST
     file = send(alice, chart, "chart.bmp", "image/bmp", sha256=hashlib.sha256(chart).hexdigest(), policy="scanned")
     steps: list[str | None] = []
