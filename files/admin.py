@@ -45,7 +45,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     fields = readonly_fields = (
         *("name", "owner_link", "key", "policy", "content_type", "detected", "kind", "human_size", "sha256", "etag"),
         *("status", "created_at", "ready_at", "expires_at", "trashed_at"),
-        *("checks", "step", "check_at", "reason", "rejected_at", "dismissed", "cleaned", "thumbnail"),
+        *("checks", "step", "attempts", "check_at", "reason", "rejected_at", "dismissed", "cleaned", "thumbnail"),
         *("in_the_bucket", "download", "history"),
     )
 
@@ -102,7 +102,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         known = users(event.who.removeprefix(OPS) for event in events)
         return render_to_string(
             "admin/files/storedfile/trail.html",
-            {"events": [(event, actor(event.who, known)) for event in events], "most": MOST},
+            {"events": [(event, actor(event.who, known)) for event in events], "cut": MOST if len(events) == MOST else None},
         )
 
     # --- deleting goes through the lifecycle ---

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from .names import CONTENT_TYPE
-from .policies import DEFAULT, Images, Policy
+from .policies import DEFAULT, Images, Policy, all_named
 
 
 @register(Tags.security)
@@ -76,23 +76,41 @@ def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             f"ALLOWED_CONTENT_TYPES has {allowed!r}, which is no type.", hint="Write image/png, image/* or */*", id="files.E006"
         )
         for allowed in settings.ALLOWED_CONTENT_TYPES
-        if not (match := CONTENT_TYPE.fullmatch(allowed)) or match[1].lower() != allowed
+        if not _is_type(allowed)
     ]
+
+
+def _is_type(allowed: str) -> bool:
+    match = CONTENT_TYPE.fullmatch(allowed)
+    return match is not None and match[1].lower() == allowed
 
 
 # --- policies -----------------------------------------------------------------------------------------------------------
 
 POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 KNOWN = [field.name for field in fields(Policy)]
+LARGEST = 5_363_000_000  # bytes of one PUT, as for MAX_UPLOAD_SIZE
 
 
 @register()
 def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A typo in a policy is named, with what was meant."""
+    if not isinstance(settings.UPLOAD_POLICIES, dict):
+        return [Error("UPLOAD_POLICIES is no dict of dicts.", hint='Write {"default": {}}.', id="files.E009")]
     faults = [fault for name, said in settings.UPLOAD_POLICIES.items() for fault in _faults(name, said)]
     if DEFAULT not in settings.UPLOAD_POLICIES:
         faults.append(Error("UPLOAD_POLICIES has no 'default'.", hint='Add "default": {}.', id="files.E007"))
-    return faults
+    return faults or [fault for name, policy in all_named() for fault in _unscannable(name, policy)]
+
+
+def _unscannable(name: str, policy: Policy) -> Iterator[CheckMessage]:
+    """What the scanner is never asked about would be rejected, each time after it was uploaded."""
+    if policy.scan and policy.max_size > settings.CLAMD_MAX_SIZE:
+        yield Error(
+            f"The policy {name!r} takes {policy.max_size} bytes, and the virus scanner only {settings.CLAMD_MAX_SIZE}.",
+            hint='Lower its "max_size" or MAX_UPLOAD_SIZE, raise CLAMD_MAX_SIZE and what clamd.conf has, or say "scan": False.',
+            id="files.E012",
+        )
 
 
 def _faults(name: str, said: Any) -> Iterator[CheckMessage]:
@@ -113,15 +131,15 @@ def _faults(name: str, said: Any) -> Iterator[CheckMessage]:
 def _wrong(field: str, value: Any) -> str:
     """What to write instead, or nothing."""
     if field in ("max_size", "max_files"):
-        right = (type(value) is int and value > 0) or (field == "max_files" and value is None)
-        return "" if right else "Write a whole number from 1."
+        right = (type(value) is int and 0 < value <= LARGEST) or (field == "max_files" and value is None)
+        return "" if right else f"Write a whole number from 1 to {LARGEST}."
     if field in ("content_types", "extensions"):
         right = isinstance(value, tuple) and bool(value) and all(isinstance(each, str) for each in value)
         if right and field == "content_types":
-            right = all(CONTENT_TYPE.fullmatch(each) and each == each.lower() for each in value)
+            right = all(_is_type(each) for each in value)
         if right and field == "extensions":
-            right = all(each == each.lower() and not each.startswith(".") for each in value)
-        return "" if right else 'Write a tuple like ("image/*",) or ("jpg", "png"), in small letters and without dots in front.'
+            right = all(each == each.lower() and "." not in each for each in value)
+        return "" if right else 'Write a tuple like ("image/*",) or ("jpg", "png"), in small letters; of tar.gz write gz.'
     if field in ("pending_lives", "ready_lives"):
         right = (isinstance(value, timedelta) and value > timedelta()) or (field == "ready_lives" and value is None)
         return "" if right else "Write a timedelta, like timedelta(hours=1)."

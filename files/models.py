@@ -33,6 +33,7 @@ class StoredFile(models.Model):
     detected = models.CharField("type by its bytes", max_length=255, null=True)  # noqa: DJ001
     checks = ArrayField(models.CharField(max_length=16), verbose_name="checks to pass", null=True)
     step = models.CharField("check it is at", max_length=16, null=True)  # noqa: DJ001
+    attempts = models.IntegerField("checks that began and did not end", null=True)
     check_at = models.DateTimeField("nobody works on it from", null=True)
     reason = models.CharField("rejected for", max_length=32, null=True)  # noqa: DJ001
     rejected_at = models.DateTimeField("rejected", null=True)

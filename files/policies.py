@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 DEFAULT = "default"
 
@@ -37,12 +38,19 @@ class Policy:
     images: Images = Images.KEEP
     ready_lives: timedelta | None = None
 
-    def takes_type(self, content_type: str) -> bool:
-        return any(fnmatchcase(content_type, allowed) for allowed in self.content_types)
+    def fault_of_type(self, content_type: str) -> str | None:
+        """Why it takes no files of that type, for the person who has one."""
+        if any(fnmatchcase(content_type, allowed) for allowed in self.content_types):
+            return None
+        sentence = _("Files of type %(type)s are not accepted here, only %(allowed)s.")
+        return sentence % {"type": content_type, "allowed": ", ".join(self.content_types)}
 
-    def takes_name(self, filename: str) -> bool:
+    def fault_of_name(self, filename: str) -> str | None:
         extension = PurePosixPath(filename).suffix.lower().removeprefix(".")
-        return any(fnmatchcase(extension, allowed) for allowed in self.extensions)
+        if any(fnmatchcase(extension, allowed) for allowed in self.extensions):
+            return None
+        sentence = _("Files whose names end like this are not accepted here, only %(allowed)s.")
+        return sentence % {"allowed": ", ".join(self.extensions)}
 
 
 def named(name: str) -> Policy:

@@ -31,7 +31,7 @@ def now() -> datetime:
 
 @contextmanager
 def caused_by(request: str | None) -> Iterator[None]:
-    """What happens here is a consequence of that request; what the same worker does next is not."""
+    """What happens here is a consequence of that request; what the same process does next is not."""
     token = request_id.set(request)
     try:
         yield

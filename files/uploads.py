@@ -435,7 +435,8 @@ def rename(owner_id: str, key: str, name: str) -> File:
     Raises NotFound, WrongName.
     """
     signed = fetch(owner_id, key, Status.READY)
-    if sentence := content.contradiction(signed.content_type, name):
+    policy = policies.of(signed.policy or policies.DEFAULT)
+    if sentence := policy.fault_of_name(name) or content.contradiction(signed.content_type, name):
         raise WrongName(sentence)
     kind = kind_of(signed.content_type, name)
     file = _turn_of(owner_id, key, Status.READY, Status.READY, "renamed", kind=kind, **named(name))
