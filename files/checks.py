@@ -95,10 +95,11 @@ LARGEST = 5_363_000_000  # bytes of one PUT, as for MAX_UPLOAD_SIZE
 @register()
 def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A typo in a policy is named, with what was meant."""
-    if not isinstance(settings.UPLOAD_POLICIES, dict):
+    written: object = settings.UPLOAD_POLICIES
+    if not isinstance(written, dict):
         return [Error("UPLOAD_POLICIES is no dict of dicts.", hint='Write {"default": {}}.', id="files.E009")]
-    faults = [fault for name, said in settings.UPLOAD_POLICIES.items() for fault in _faults(name, said)]
-    if DEFAULT not in settings.UPLOAD_POLICIES:
+    faults = [fault for name, said in written.items() for fault in _faults(name, said)]
+    if DEFAULT not in written:
         faults.append(Error("UPLOAD_POLICIES has no 'default'.", hint='Add "default": {}.', id="files.E007"))
     return faults or [fault for name, policy in all_named() for fault in _unscannable(name, policy)]
 

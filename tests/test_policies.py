@@ -194,7 +194,7 @@ def test_a_day_is_any_24_hours(as_alice: Client, alice: User, policy: Any, setti
     [sign(as_alice) for _ in range(2)]
     with Redis.from_url(settings.REDIS_URL) as redis:
         signings = f"uploadkit:day:own:{alice.pk}"
-        first, _ = redis.zrange(signings, 0, -1)  # type: ignore[misc]  # of a client that is not async
+        first, _ = redis.zrange(signings, 0, -1)
         redis.zincrby(signings, -(limits.DAY - 3600) * 10**6, first)
         soon = sign(as_alice)
         redis.zincrby(signings, -3600 * 10**6, first)
