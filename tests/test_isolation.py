@@ -95,11 +95,13 @@ class Secrets:
         with pytest.raises(uploads.Rejected):
             uploads.confirm(str(alice.pk), spoofed.key)
         self.keys = [ready, pending.key, trashed, spoofed.key]
-        self.before = self.now()
+        self.documents, self.objects = self.documents_now(), self.objects_now()
 
-    def now(self) -> list[object]:
-        documents = list(File.objects.keyed(self.keys).order_by("key").as_pymongo())
-        return [*documents, *(storage.head(key) for key in self.keys)]
+    def documents_now(self) -> list[object]:
+        return list(File.objects.keyed(self.keys).order_by("key").as_pymongo())
+
+    def objects_now(self) -> list[object]:
+        return [storage.head(key) for key in self.keys]
 
     def are_in(self, response: Any) -> bool:
         """Bob and the stranger know the keys here, and may be told what they sent; the name they cannot know."""
@@ -121,12 +123,14 @@ def leaks(route: str, bob: Client, stranger: Client, secrets: Secrets) -> list[s
     for probe, headers in probes(route, secrets):
         to_bob, to_stranger = probe.send(bob, headers), probe.send(stranger, headers)
         answers.add(to_bob.status_code)
-        if secrets.now() != secrets.before:
+        if secrets.documents_now() != secrets.documents:
             return [*found, f"{probe} changed alice's files"]
         if secrets.are_in(to_bob) or secrets.are_in(to_stranger):
             found.append(f"{probe} showed alice's file")
         if route not in WITHOUT_A_KEY:
             found += wrong_answers(probe, to_bob, to_stranger)
+    if secrets.objects_now() != secrets.objects:
+        found.append(f"{route} changed alice's objects")
     if route not in WITHOUT_A_KEY and 404 not in answers:
         found.append(f"{route} looks for no key: if that is right, WITHOUT_A_KEY must say why")
     return found
