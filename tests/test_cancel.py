@@ -13,8 +13,10 @@ from django.test import Client
 
 from files import storage, sweeps, uploads
 from files.documents import File, SpentKey, Status
+from files.names import made_of
 
 from .conftest import Cast, post_json
+from .corpus.make import saved
 from .lifecycle import age_spent_keys, backdate, own_bucket
 
 URL = "/api/uploads/cancel"
@@ -136,3 +138,30 @@ def test_a_put_after_the_cancel_through_the_url_that_is_still_good_is_removed_by
     sweeps.sweep(older_than=timedelta(hours=1))
 
     assert storage.head(signed.key) is None
+
+
+def test_a_file_under_its_checks_is_canceled_and_what_was_made_of_it_goes_too(
+    as_alice: Client, alice: User, cast: type[Cast]
+) -> None:
+    picture = saved("PNG")
+    signed = cast.sign(alice, filename="a.png", content_type="image/png", size=len(picture))
+    cast.put(signed, picture)
+    uploads.confirm(str(alice.pk), signed.key)
+    thumbnail = made_of(signed.key, "thumbnail")
+    storage.write(thumbnail, b"RIFF", content_type="image/webp")
+    File.note(signed.key, Status.CHECKING, made=[thumbnail])
+
+    assert cancel(as_alice, signed.key).status_code == 200
+
+    assert storage.head(signed.key) is None and storage.head(thumbnail) is None
+    assert not File.objects.keyed([signed.key])
+
+
+def test_what_was_rejected_is_canceled_no_more(as_alice: Client, alice: User, cast: type[Cast]) -> None:
+    signed = cast.sign(alice, filename="a.png", content_type="image/png")
+    cast.put(signed)
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+
+    assert cancel(as_alice, signed.key).status_code == 404
+    assert File.objects.get(key=signed.key).status == Status.REJECTED
