@@ -281,12 +281,11 @@ def test_the_detail_page_has_what_happened_and_who_did_it(as_ops: Client, as_ali
     link = f'<a href="/admin/auth/user/{alice.pk}/change/">alice</a>'
     assert [row[1:6] for row in rows] == [
         [link, "signed", "", "pending", ""],
-        [link, "confirmed", "pending", "checking", ""],
-        ["checker", "passed", "checking", "ready", ""],
+        [link, "confirmed", "pending", "ready", ""],
         [link, "deleted", "ready", "trashed", ""],
         ["99 (gone)", "restored", "trashed", "ready", ""],
     ]
-    assert [row[6] for row in rows] == ["", "", "", request, ""]
+    assert [row[6] for row in rows] == ["", "", request, ""]
 
 
 def test_the_detail_page_of_a_file_without_a_trail_says_so(as_ops: Client, file: File) -> None:

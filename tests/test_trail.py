@@ -306,8 +306,7 @@ def test_the_command_tells_of_a_file_that_is_there(as_alice: Client, alice: User
     assert first == f"{file.key}, owner {alice.pk}, policy default"
     assert [re.sub(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC  ", "", line) for line in lines] == [
         f"signed by {alice.pk}: nothing -> pending",
-        f"confirmed by {alice.pk}: pending -> checking",
-        "passed by checker: checking -> ready",
+        f"confirmed by {alice.pk}: pending -> ready",
         f"deleted by {alice.pk}: ready -> trashed  (request {request})",
     ]
 
