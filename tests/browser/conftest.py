@@ -160,14 +160,6 @@ def many_signings(settings: Any) -> None:
     settings.SIGNINGS_PER_MINUTE = 600
 
 
-@pytest.fixture(autouse=True)
-def unhashed(settings: Any) -> None:
-    """What needs no check is READY at once, as with R2. The tests' bucket does not keep checksums, so that each upload that has
-    one would wait for a worker to compare it.
-    """
-    settings.HASH_MAX_SIZE = 0
-
-
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The checks of a file are made before it is said that it has some. Its row shows them until it looks again."""

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import FilePayload, Page, Route, expect
 
@@ -55,14 +54,6 @@ SLOW_DISK = """
         return read.call(this);
     };
 """
-
-
-pytestmark = pytest.mark.usefixtures("worker")
-
-
-@pytest.fixture
-def unhashed() -> None:
-    """Here they are."""
 
 
 def sum_of(file: FilePayload) -> str:
