@@ -1,4 +1,4 @@
-"""What a worker's process takes at the most while it checks: the largest file there may be, the largest scan, large pictures."""
+"""What a worker takes of memory while it checks: the largest file there may be, the largest scan, large pictures."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def measure(stack: Stack, effort: Effort) -> Measured:
     make_picture(photo, (6000, 4000), effort.megapixels / 24)
     make_picture(most, (10_000, 5000), effort.megapixels / 24)
     (stack.folder.parent / "clamd").mkdir()
-    with Clamd(
-        stack.folder.parent / "clamd", StreamMaxLength="200M", MaxFileSize="200M", MaxScanSize="200M"
-    ).running() as clamd:
+    limits = dict.fromkeys(("StreamMaxLength", "MaxFileSize", "MaxScanSize"), "200M")
+    with Clamd(stack.folder.parent / "clamd", **limits).running() as clamd:
         with worker(stack, clamd) as pid:
-            idle = proc.peak_memory(pid)
+            time.sleep(2)
+            idle = peak_memory(pid)
         return Measured(
             idle,
             [
@@ -93,7 +93,7 @@ def sha256_of(path: Path) -> str:
 
 @contextmanager
 def worker(stack: Stack, clamd: Clamd) -> Iterator[int]:
-    """A worker by the Procfile's own line, of one process, which is the one that is yielded."""
+    """A worker by the Procfile's own line, with one process that does the work."""
     line = next(line for line in (ROOT / "Procfile").read_text().splitlines() if line.startswith("worker:"))
     command = f"cd {shlex.quote(str(stack.folder))} && exec {line.removeprefix('worker:').strip()}"
     environment = {**stack.environment, "WORKER_CONCURRENCY": "1", "CLAMD_URL": clamd.url}
@@ -103,13 +103,17 @@ def worker(stack: Stack, clamd: Clamd) -> Iterator[int]:
     try:
         assert process.popen is not None
         deadline = time.monotonic() + 60
-        while not (found := children(process.popen.pid)):
+        while not children(process.popen.pid):
             if process.ended or time.monotonic() > deadline:
                 raise Wrong(f"No worker started.{process.last_words()}")
             time.sleep(0.05)
-        yield found[0]
+        yield process.popen.pid
     finally:
         process.stop()
+
+
+def peak_memory(worker: int) -> float:
+    return max(map(proc.peak_memory, children(worker)), default=0)
 
 
 def check(stack: Stack, clamd: Clamd, what: str, path: Path, checks: list[str]) -> Checked:
@@ -119,11 +123,11 @@ def check(stack: Stack, clamd: Clamd, what: str, path: Path, checks: list[str]) 
         began, memory = time.perf_counter(), 0.0
         queue(key)
         while (status := stack.files.find_one({"_id": key}, {"status": 1, "reason": 1}) or {})["status"] == "checking":
-            memory = max(memory, proc.peak_memory(pid))
+            memory = max(memory, peak_memory(pid))
             if time.perf_counter() - began > PATIENCE:
                 raise Wrong(f"The check of {path.name} took more than {PATIENCE} s")
             time.sleep(0.05)
-        took, memory = time.perf_counter() - began, max(memory, proc.peak_memory(pid))
+        took, memory = time.perf_counter() - began, max(memory, peak_memory(pid))
     if status["status"] != "ready":
         raise Wrong(f"{path.name} was {status}")
     size = path.stat().st_size
@@ -180,5 +184,5 @@ def findings(measured: Measured) -> Findings:
 def table(measured: Measured) -> Table:
     rows = [(one.what, f"{one.size / 1e6:,.0f}", f"{one.seconds:.1f}", f"{one.memory:.0f}") for one in measured.checked]
     idle = ("nothing yet", "", "", f"{measured.idle:.0f}")
-    note = "Each by a worker of its own, whose process that does the work is measured, with what Celery's other one shares with it."
+    note = "Each by a worker of its own: its process that does the work, with what that shares with Celery's other one."
     return Table("Checks", ("", "MB", "seconds", "peak MB"), [idle, *rows], [note])
