@@ -108,7 +108,7 @@ def check(key: str, ticket: datetime) -> None:
         uploads.reject(checked.file, rejected.reason)
     except storage.Missing:
         uploads.reject(checked.file, Reason.INTEGRITY)
-    except (scanner.Unavailable, *storage.Error, *documents.Error) as error:
+    except (scanner.Unavailable, OSError, *storage.Error, *documents.Error) as error:  # OSError: the disk is full
         logger.warning("the check of %s waits for what is down: %s", key, error)
         uploads.put_off(checked.file, AGAIN)
 
@@ -157,7 +157,8 @@ def _write(checked: Checked, picture: images.Picture) -> bool:
     """Store what was made of a picture, under names that the document has first."""
     cleaned = names.made_of(checked.file.key, "cleaned") if picture.cleaned else None
     thumbnail = names.made_of(checked.file.key, "thumbnail")
-    if not checked.go_on(made=[key for key in (thumbnail, cleaned) if key]):
+    # With those of an earlier attempt, which another policy may have made.
+    if not checked.go_on(made=sorted({*checked.file.made, *(key for key in (thumbnail, cleaned) if key)})):
         return False
     storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
     checked.known["thumbnail"] = thumbnail

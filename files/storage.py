@@ -63,11 +63,15 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first bytes of an object, and what the bucket says of it; where they are all of it, their SHA-256 in hexadecimal."""
+    """The first bytes of an object, and what the bucket says of it; where they are all of it, their SHA-256 in hexadecimal.
+
+    `encoded`: whoever put it said Content-Encoding, which no signature forbids. A browser makes other bytes of these.
+    """
 
     head: Head
     first: bytes
     sha256: str | None = None
+    encoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +150,8 @@ def opening(key: str, length: int) -> Opening | None:
     size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
     found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
     whole = hashlib.sha256(answer.data).hexdigest() if size <= length else None
-    return Opening(found, answer.data[:length], whole)
+    encoded = fields.get("Content-Encoding", "identity").lower() != "identity"
+    return Opening(found, answer.data[:length], whole, encoded)
 
 
 @cache
@@ -179,6 +184,7 @@ def reading(key: str) -> Iterator[BinaryIO]:
         retries=False,
         redirect=False,
         preload_content=False,
+        decode_content=False,
         timeout=Timeout(connect=2, read=30),
     )
     try:
@@ -263,7 +269,7 @@ def _ask(method: str, key: str, **more: str) -> BaseHTTPResponse:
     """Send a request without a body. Redirects are not followed: a bucket in another place is a setting to mend."""
     # By headers, since urllib3 looks at every character of an address.
     target, headers = _signer().authorize(method, _path(key), more)
-    return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False)
+    return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False, decode_content=False)
 
 
 def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:

@@ -190,6 +190,8 @@ def _settled(file: File) -> File:
 
 def _look(key: str, arrival: storage.Opening) -> content.Look:
     """What the bytes are. The key ends as the name does that was signed."""
+    if arrival.encoded:
+        return content.Look(names.UNKNOWN, Reason.INTEGRITY)
     head, last = arrival.head, b""
     if head.size > content.FIRST and content.needs_end(head.content_type, key):
         last = storage.ending(key, head.size, content.LAST)

@@ -217,7 +217,12 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         time.sleep(max(0.0, order.pop("at", 0.0) - time.monotonic()))
-        done = _act_and_die(**order) if "die_at_line" in order else _act(**order)
+        if order.pop("in_a_child", False):
+            done = _begin(**order)
+        elif order["act"] == "wait_for":
+            done = {"killed": os.WIFSIGNALED(os.waitpid(order["child"], 0)[1])}
+        else:
+            done = _act_and_die(**order) if "die_at_line" in order else _act(**order)
         answers.write(json.dumps(done) + "\n")
         answers.flush()
 
@@ -268,11 +273,29 @@ def _peak_memory() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
 
 
+def _begin(**order: Any) -> dict[str, Any]:
+    """Act in a child, for somebody else to kill while it does."""
+    _make_what_children_share()
+    child = os.fork()
+    if child == 0:
+        try:
+            _act(**order)
+        finally:
+            os._exit(0)
+    return {"child": child}
+
+
+def _make_what_children_share() -> None:
+    from files import storage
+
+    storage._signer(), storage._connections(), storage._client()  # opened by none but the children
+
+
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
     """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
-    from files import checking, storage, sweeps, uploads
+    from files import checking, sweeps, uploads
 
-    storage._signer(), storage._connections(), storage._client()  # made once, and opened by none but the children
+    _make_what_children_share()
     child = os.fork()
     if child == 0:
         countdown = iter(range(die_at_line, 0, -1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -9,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ from uploadkit import localstack
 from .clamd import EICAR, Clamd
 from .conftest import ROOT, post_json
 from .corpus.make import PAGE, SVG, exif, isom, picture, saved
+from .faults.disks import Disk, NoDisk
 from .lifecycle import (
     Actor,
     actors,
@@ -342,6 +345,41 @@ def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch
     assert steps == file.checks == ["integrity", "scan", "image"]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "br", "deflate, gzip", "Identity"])
+def test_bytes_of_which_a_browser_makes_others_are_rejected(alice: User, encoding: str) -> None:
+    """The signature forbids no Content-Encoding, and what is looked at and scanned must be what somebody gets."""
+    body = gzip.compress(PAGE)
+    signed = uploads.sign(str(alice.pk), filename="page.gz", content_type="application/gzip", size=len(body))
+    put = httpx.put(signed.put.url, content=body, headers={**signed.put.headers, "Content-Encoding": encoding})
+    assert put.is_success
+
+    if encoding == "Identity":
+        assert downloaded(uploads.confirm(str(alice.pk), signed.key)) == body
+        return
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+    assert outcome(File.objects.get(key=signed.key)) == (Status.REJECTED, Reason.INTEGRITY)
+
+
+def interrupted(*args: Any, **more: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_an_attempt_wrote_by_another_policy_belongs_to_the_file(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = somebody()
+    file = send_photo(alice)
+    with monkeypatch.context() as patched:
+        patched.setattr(uploads, "pass_checks", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            check(file)
+    assert len(objects(alice)) == 3
+
+    settings.UPLOAD_POLICIES = {"default": {}, "avatars": {}}
+    assert check(taken_over(file)).cleaned is None
+
+    assert disagreements(alice) == []
+
+
 # --- what is down ------------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +437,26 @@ def test_a_bucket_that_is_missing_is_waited_for(alice: User, settings: Any) -> N
     assert check(file).status == Status.CHECKING
     settings.R2_BUCKET = name
 
+    assert check(taken_over(file)).status == Status.READY
+
+
+def test_with_the_disk_full_a_file_waits(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = send(alice)
+    try:
+        disk = Disk(1)
+    except NoDisk as error:
+        pytest.skip(str(error))
+    try:
+        disk.fill()
+        with monkeypatch.context() as patched:
+            patched.setattr(checking, "IN_MEMORY", 1)
+            patched.setattr(tempfile, "tempdir", str(disk.path))
+
+            waiting = check(file)
+    finally:
+        disk.close()
+
+    assert (waiting.status, waiting.attempts) == (Status.CHECKING, 0)
     assert check(taken_over(file)).status == Status.READY
 
 
