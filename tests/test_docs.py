@@ -14,9 +14,9 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 SECURITY = ROOT / "docs" / "security.md"
 
 
-def links(page: Path) -> list[tuple[str, str]]:
+def links(path: Path) -> list[tuple[str, str]]:
     """The text and the target of each link that leads to a file of ours or within the page."""
-    return [(text, target) for text, target in LINK.findall(page.read_text()) if "://" not in target]
+    return [(text, target) for text, target in LINK.findall(path.read_text()) if "://" not in target]
 
 
 def place(heading: str) -> str:
@@ -24,21 +24,21 @@ def place(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.strip("# \n").lower()).replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    places = {place(line) for line in page.read_text().splitlines() if line.startswith("#")}
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    places = {place(line) for line in path.read_text().splitlines() if line.startswith("#")}
 
-    for text, target in links(page):
+    for text, target in links(path):
         file, _, part = target.partition("#")
-        assert (page.parent / file).exists(), f"[{text}]({target})"
+        assert (path.parent / file).exists(), f"[{text}]({target})"
         assert file or part in places, f"[{text}]({target})"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_test_that_is_named_exists_where_it_is_said_to_be(page: Path) -> None:
-    for text, target in links(page):
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_test_that_is_named_exists_where_it_is_said_to_be(path: Path) -> None:
+    for text, target in links(path):
         if text.startswith("`test_"):
-            assert f"def {text.strip('`')}(" in (page.parent / target).read_text(), text
+            assert f"def {text.strip('`')}(" in (path.parent / target).read_text(), text
 
 
 def test_every_line_of_the_security_page_says_where_and_shows_how() -> None:
