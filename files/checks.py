@@ -85,6 +85,20 @@ def _is_type(allowed: str) -> bool:
     return match is not None and match[1].lower() == allowed
 
 
+@register()
+def time_to_check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A check is ended when its lease is over, and a file that is never through is rejected in the end."""
+    if not settings.CLAMD_URL or settings.CHECK_LEASE > settings.CLAMD_TIMEOUT:
+        return []
+    return [
+        Error(
+            "CHECK_LEASE is over before CLAMD_TIMEOUT, so that the check of a file ends before its scan may.",
+            hint="Set CHECK_LEASE to a few times CLAMD_TIMEOUT, like 15m.",
+            id="files.E012",
+        )
+    ]
+
+
 # --- policies -----------------------------------------------------------------------------------------------------------
 
 POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")

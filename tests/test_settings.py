@@ -119,6 +119,14 @@ def test_without_a_site_every_request_would_be_refused_so_the_check_fails() -> N
     assert "SITE_ORIGINS is not set" in done.stderr
 
 
+def test_a_scan_that_may_take_longer_than_the_whole_check_fails_the_check() -> None:
+    done = check(CLAMD_URL="tcp://127.0.0.1:3310", CLAMD_TIMEOUT="15m", CHECK_LEASE="15m")
+
+    assert done.returncode != 0
+    assert "files.E012" in done.stderr
+    assert check(CLAMD_TIMEOUT="15m", CHECK_LEASE="15m").returncode == 0, "nothing scans"
+
+
 def test_a_content_type_that_no_upload_can_have_fails_the_check_and_is_shown() -> None:
     wrong = ["pdf", "image/", "IMAGE/PNG", "image/png;q=1"]
 
