@@ -108,8 +108,9 @@ def check(key: str, ticket: datetime) -> None:
         uploads.reject(checked.file, rejected.reason)
     except storage.Missing:
         uploads.reject(checked.file, Reason.INTEGRITY)
-    except (scanner.Unavailable, OSError, *storage.Error, *documents.Error) as error:  # OSError: the disk is full
-        logger.warning("the check of %s waits for what is down: %s", key, error)
+    except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
+        # What is down, a disk that is full, or a worker that is older than the policy.
+        logger.warning("the check of %s has to wait: %s", key, error)
         uploads.put_off(checked.file, AGAIN)
 
 

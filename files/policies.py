@@ -53,8 +53,14 @@ class Policy:
         return sentence % {"allowed": ", ".join(self.extensions)}
 
 
+class Unknown(LookupError):
+    """The settings have no policy of that name."""
+
+
 def named(name: str) -> Policy:
-    """Raises KeyError where the settings have no such policy."""
+    """Raises Unknown."""
+    if name not in settings.UPLOAD_POLICIES:
+        raise Unknown(f"UPLOAD_POLICIES has no {name!r}.")
     said = settings.UPLOAD_POLICIES[name]
     general = {
         "max_size": settings.MAX_UPLOAD_SIZE,
