@@ -208,11 +208,11 @@ def test_a_bucket_that_is_down_is_503_by_name_and_the_upload_is_not_lost(
         assert answer.json()["error"].startswith("The bucket ")
         assert int(answer["Retry-After"]) > 0
         assert File.objects.get(key=signed.key).status == Status.PENDING
-        bring_back(server, fault)
+        bring_back(server, fault, signed.key)
         assert confirm(as_alice, signed.key).status_code == 200
 
 
-def bring_back(server: localstack.Process, fault: signal.Signals) -> None:
+def bring_back(server: localstack.Process, fault: signal.Signals, key: str) -> None:
     assert server.popen is not None
     if fault == signal.SIGSTOP:
         os.killpg(server.popen.pid, signal.SIGCONT)
@@ -224,7 +224,7 @@ def bring_back(server: localstack.Process, fault: signal.Signals) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
-            if storage._bucket_exists(storage._client()):
+            if storage.opening(key, 1):
                 return
         except storage.Error:
             time.sleep(0.1)
