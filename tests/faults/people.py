@@ -1,5 +1,5 @@
-"""People who upload through the public API meanwhile, and write down all that they were told for certain. One file of five is
-a picture, which the worker checks; what is accepted for that has to be READY in the end, like what was confirmed.
+"""People who upload through the public API meanwhile, and write down all that they were told for certain. Where there are
+pictures, one file of five is one: the worker checks it, and what is accepted for that has to be READY in the end.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Traffic:
     seed: str = ""
     pause: float = PART_OF_A_SECOND
     sizes: tuple[int, ...] = SIZES
+    pictures: bool = False
     acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     canceled: set[str] = field(default_factory=set)
@@ -135,7 +136,7 @@ class Person:
         """Sign, send and confirm; some give up on the way, look again, rename and share, or delete what they just sent, or
         undo that.
         """
-        if mood * 1000 % 5 < 1:
+        if self.traffic.pictures and mood * 1000 % 5 < 1:
             self.upload_picture(picture(body), stopping)
         elif signed := self.sign("päper.bin", "application/octet-stream", body):
             self.finish(signed, body, mood, stopping)
