@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
@@ -28,16 +24,14 @@ from pymongo.errors import PyMongoError
 
 from . import names
 from .kinds import Kind, kind_of
+from .listing import EVERYTHING, Cursor, Order, Wanted
 from .reasons import SENTENCES, Reason
 from .trail import KEPT, MOST, Event, History, event, now
 
 # What goes wrong with MongoDB: MongoEngine wraps what a command answers, and lets through what the connection says.
 Error = (PyMongoError, OperationError)
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LARGEST = 2**63  # bytes; one more than MongoDB counts
 SLOW = timedelta(seconds=20)  # of checks, from which on their owner is told that it takes a while
-MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on
 
 
 class Status(StrEnum):
@@ -47,65 +41,6 @@ class Status(StrEnum):
     REJECTED = "rejected"
     TRASHED = "trashed"
     DELETING = "deleting"
-
-
-class Order(StrEnum):
-    """How a list is sorted. Files that are equal in this are sorted by key."""
-
-    NEWEST = "newest"
-    NAME = "name"
-    SIZE = "size"
-
-    @property
-    def field(self) -> str:
-        return {Order.NEWEST: "ready_at", Order.NAME: "sort_name", Order.SIZE: "size"}[self]
-
-    @property
-    def direction(self) -> int:
-        return ASCENDING if self is Order.NAME else DESCENDING
-
-
-class Cursor(NamedTuple):
-    """Where a page of the list ends: the last file's place in the order, by what it is sorted by and by key."""
-
-    value: datetime | str | int
-    key: str
-
-    def encode(self) -> str:
-        order, value = Order.NEWEST, self.value
-        if isinstance(value, datetime):
-            value = (value - EPOCH) // MILLISECOND
-        else:
-            order = Order.NAME if isinstance(value, str) else Order.SIZE
-        place = json.dumps([order, value, self.key], ensure_ascii=False)
-        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, text: str, order: Order = Order.NEWEST) -> Self:
-        """Read what `encode` wrote of a list in that order. Raises ValueError for anything else."""
-        try:
-            of, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if (of, type(value), type(key)) != (order, str if order is Order.NAME else int, str):
-                raise ValueError("a cursor is an order, a value and a key")
-            f"{value}{key}".encode()  # a lone surrogate is valid JSON, and nothing that MongoDB takes
-            if order is Order.SIZE and not 0 <= value < LARGEST:
-                raise ValueError("no file has this size")
-            return cls(EPOCH + value * MILLISECOND if order is Order.NEWEST else value, key)
-        except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError("not a cursor") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which files a list shows, and how it sorts them: those in whose names each of `words` begins a word."""
-
-    words: tuple[str, ...] = ()
-    kind: Kind | None = None
-    order: Order = Order.NEWEST
-
-    @property
-    def narrowed(self) -> bool:
-        return bool(self.words or self.kind)
 
 
 # Only these are listed, so that a signing need not write to four more indexes.
@@ -144,7 +79,6 @@ ROW = dict.fromkeys(("name", "size", "content_type", "ready_at", "thumbnail"), T
 NAMES = dict.fromkeys(("name", "content_type"), True)
 
 
-EVERYTHING = Wanted()
 EVERY_KIND = list(Kind)
 
 

@@ -21,10 +21,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django.views.decorators.vary import vary_on_headers
 
 from . import checking, names, previews, sweeps, uploads, usage
-from .documents import Cursor, File, Order, Row, Status, Wanted
+from .documents import File, Row, Status
 from .errors import SignedOut
 from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
 from .kinds import LABELS, Kind
+from .listing import Cursor, Order, Wanted
 
 PAGE_SIZE = 50
 SELECTED_AT_MOST = 5_000  # files to delete at once; settings.DATA_UPLOAD_MAX_NUMBER_FIELDS lets all of them be brought back

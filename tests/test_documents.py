@@ -14,7 +14,8 @@ import pytest
 from django.contrib.auth.models import User
 
 from files import storage, uploads
-from files.documents import Cursor, File, Order, Status
+from files.documents import File, Status
+from files.listing import Cursor, Order
 from files.reasons import Reason
 from files.refusals import Refusal
 
