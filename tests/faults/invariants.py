@@ -27,6 +27,11 @@ def settle(stack: Stack) -> None:
     """Let everything become overdue and be swept by the worker; then let days pass, and the keys that are spent with them."""
     wait_until_the_bucket_is_quiet(stack)
     sweep_until(stack, stack.make_everything_overdue, lambda: not stack.files_that_are(*TO_SWEEP, *TO_CHECK))
+    let_days_pass(stack)
+
+
+def let_days_pass(stack: Stack) -> None:
+    """The keys that are spent are looked at a last time, and forgotten."""
     spent = stack.files.database["spent_keys"]
     long_ago = datetime.now(UTC) - LONG_AGO
     aged = {"$set": {"signed_at": long_ago, "look_at": long_ago}}
