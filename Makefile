@@ -24,6 +24,7 @@ run: .venv/installed ## start everything on this machine and print its address
 
 test: .venv/installed ## run every test against real servers and a real browser (ARGS="-n 2 -k sign")
 	@$(BIN)/python -m tests.chromium || true
+	@$(BIN)/python -m tests.clamd || true
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: .venv/installed ## ruff, mypy, import-linter, djade, missing migrations

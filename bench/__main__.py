@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import ExitStack
 
-from bench import bytes, cleanup, floors, lists, machine, page, profile, requests, start, wrk  # noqa: A004
+from bench import bytes, checks, cleanup, floors, lists, machine, page, profile, requests, start, wrk  # noqa: A004
 from bench.effort import FULL, QUICK, Effort
 from bench.findings import Findings, text
 from bench.floors import Floors
@@ -25,6 +25,7 @@ TITLES = {
     "cleanup": "sweeps of expired uploads",
     "start": "the start of make run",
     "profile": "where the time goes",
+    "checks": "the memory of a worker that checks large files",
 }
 
 
@@ -47,7 +48,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m bench", description="What uploadkit costs here, beside the floors of this machine."
     )
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile and checks)")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md and its chart too, with profile")
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of everything: shows that the bench works, and no figures to quote"
@@ -105,6 +106,8 @@ class Bench:
                 return cleanup.findings(cleanup.measure(self.stack, self.effort))
             case "profile":
                 return profile.findings(profile.measure(self.stack, self.effort))
+            case "checks":
+                return checks.findings(checks.measure(self.stack, self.effort))
             case _:
                 return start.findings(start.measure(self.effort))
 

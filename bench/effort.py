@@ -20,6 +20,8 @@ class Effort:
     bare_objects: int  # that a bare loop deletes
     file_size: int  # bytes
     starts: int  # after the first one
+    checked_size: int  # bytes of the largest file to check
+    megapixels: int  # of a picture to check
 
 
 FULL = Effort(
@@ -36,6 +38,8 @@ FULL = Effort(
     bare_objects=10_000,
     file_size=1 << 30,
     starts=3,
+    checked_size=5 << 30,
+    megapixels=24,
 )
 QUICK = Effort(
     loops=100,
@@ -51,4 +55,6 @@ QUICK = Effort(
     bare_objects=100,
     file_size=2 << 20,
     starts=0,
+    checked_size=64 << 20,
+    megapixels=6,
 )

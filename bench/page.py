@@ -32,6 +32,7 @@ make bench                    # prints all of this
 make bench ARGS=--page        # prints it and writes this page
 make bench ARGS=requests      # or floors, bytes, list, cleanup, start
 make bench ARGS=profile       # where the time of each kind of request goes; flame graphs in var/bench/
+make bench ARGS=checks        # the memory of a worker that checks 5 GiB; takes 10 GiB of disk for a few minutes
 make bench ARGS=--quick       # shows that the bench works, in about a minute
 ```
 

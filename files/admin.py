@@ -9,19 +9,22 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import get_content_type_for_model
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from . import storage, uploads
-from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, owners_of
+from . import documents, storage, sweeps, uploads
+from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, PolicyFilter, users
 from .documents import Status
 from .models import StoredFile
+from .trail import MOST, OPS
 
 NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by name
 
@@ -31,7 +34,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     """Nothing is added or edited here: a document is what an upload was."""
 
     list_display = ("name", "owner_link", "status", "human_size", "created_at", "content_type")
-    list_filter = ("status", OwnerFilter, KindFilter, AgeFilter)
+    list_filter = ("status", OwnerFilter, KindFilter, AgeFilter, PolicyFilter)
     list_per_page = 50
     list_max_show_all = 200
     show_full_result_count = False
@@ -40,9 +43,10 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     search_fields = ("name", "key", "owner_id")
     search_help_text = "Part of a name or key, or an owner's id"
     fields = readonly_fields = (
-        *("name", "owner_link", "key", "content_type", "kind", "human_size"),
-        *("status", "created_at", "ready_at", "trashed_at", "etag"),
-        *("in_the_bucket", "download"),
+        *("name", "owner_link", "key", "policy", "content_type", "detected", "kind", "human_size", "sha256", "etag"),
+        *("status", "created_at", "ready_at", "expires_at", "trashed_at"),
+        *("checks", "step", "attempts", "check_at", "reason", "rejected_at", "dismissed", "cleaned", "thumbnail"),
+        *("in_the_bucket", "download", "history"),
     )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -64,10 +68,8 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
 
     @admin.display(description="owner", ordering="owner_id")
     def owner_link(self, file: StoredFile) -> str:
-        owner = file.owner if hasattr(file, "owner") else owners_of([file]).get(file.owner_id)
-        if owner is None:
-            return f"{file.owner_id} (gone)"
-        return format_html('<a href="{}">{}</a>', reverse("admin:auth_user_change", args=[owner.pk]), owner)
+        known = file.owner if hasattr(file, "owner") else users([file.owner_id]).get(file.owner_id)
+        return user_link(file.owner_id, known)
 
     @admin.display(description="size", ordering="size")
     def human_size(self, file: StoredFile) -> str:
@@ -77,13 +79,13 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     def in_the_bucket(self, file: StoredFile) -> str:
         """The object's HEAD beside the document. That the bucket is down must not take the page with it."""
         try:
-            found = storage.head(file.key)
+            found = storage.head(file.object_key)
         except storage.Error as error:
             return f"The bucket does not answer: {error}"
         if found is None:
             return "There is no object under this key."
         agrees = (found.size, found.content_type) == (file.size, file.content_type)
-        verdict = "as signed" if agrees else "NOT what was signed"
+        verdict = ("as cleaned" if file.cleaned else "as signed") if agrees else "NOT what was signed"
         return f"{found.size:,} bytes of {found.content_type or 'no type'}, ETag {found.etag}: {verdict}"
 
     @admin.display(description="download")
@@ -92,6 +94,16 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
             return "Only ready files can be downloaded."
         link = reverse("admin:files_storedfile_download", args=[file.key])
         return format_html('<a href="{}">Download</a>, by a link that is good for a minute. The history will say so.', link)
+
+    @admin.display(description="what happened")
+    def history(self, file: StoredFile) -> str:
+        past = documents.history(file.key)
+        events = past.events if past else []
+        known = users(event.who.removeprefix(OPS) for event in events)
+        return render_to_string(
+            "admin/files/storedfile/trail.html",
+            {"events": [(event, actor(event.who, known)) for event in events], "cut": MOST if len(events) == MOST else None},
+        )
 
     # --- deleting goes through the lifecycle ---
 
@@ -104,7 +116,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
             self.delete_files(request, some)
 
     def delete_files(self, request: HttpRequest, keys: list[str]) -> None:
-        left = uploads.delete_many(keys)
+        left = sweeps.delete_many(keys, who=f"{OPS}{request.user.pk}")
         if left:
             said = f"Not yet gone from the bucket: {left}. Their owners see them no more, and the next sweep tries again."
             self.message_user(request, said, messages.WARNING)
@@ -140,7 +152,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         """One batch of the sweep, while the person waits; the beat does the rest."""
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
-        swept = uploads.sweep_once()
+        swept = sweeps.sweep_once()
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."
@@ -153,3 +165,15 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         )
         self.message_user(request, said, messages.WARNING if swept.refused else messages.SUCCESS)
         return redirect("admin:files_storedfile_changelist")
+
+
+def user_link(pk: str, user: User | None) -> str:
+    if user is None:
+        return f"{pk} (gone)"
+    return format_html('<a href="{}">{}</a>', reverse("admin:auth_user_change", args=[user.pk]), user)
+
+
+def actor(who: str, known: dict[str, User]) -> str:
+    """Who did it: a person, by link, or a part of ours by its name."""
+    pk = who.removeprefix(OPS)
+    return user_link(pk, known.get(pk)) if pk.isdecimal() else who

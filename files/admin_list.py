@@ -11,12 +11,13 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.models import User
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 from .documents import File, Status
 from .models import StoredFile
+from .policies import DEFAULT
 from .uploads import now
 
 COUNTED_AT_MOST = 10_000
@@ -83,6 +84,21 @@ class OwnerFilter(admin.SimpleListFilter):
                 yield from ({"name": name, "value": value} for value in values)
 
 
+class PolicyFilter(admin.SimpleListFilter):
+    title = "policy"
+    parameter_name = "policy"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return [(name, name) for name in settings.UPLOAD_POLICIES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> QuerySet[StoredFile]:
+        """Also by one that the settings have no more, where the address names it."""
+        if not self.value():
+            return queryset
+        unsaid = Q(policy=None) if self.value() == DEFAULT else Q()  # files from before there were policies
+        return queryset.filter(Q(policy=self.value()) | unsaid)
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic to mypy alone
     """Counts up to a bound when the list is filtered, and asks Mongo's own estimate when it is not."""
 
@@ -101,12 +117,12 @@ class FileList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        owners = owners_of(self.result_list)
+        owners = users(file.owner_id for file in self.result_list)
         for file in self.result_list:
             file.owner = owners.get(file.owner_id)
 
 
-def owners_of(files: Iterable[StoredFile]) -> dict[str, User]:
-    """The users who own the files, by owner id; without those who are gone."""
-    users = User.objects.in_bulk({int(file.owner_id) for file in files if file.owner_id.isdecimal()})
-    return {str(pk): user for pk, user in users.items()}
+def users(ids: Iterable[str]) -> dict[str, User]:
+    """The users of these ids; without those who are gone."""
+    found = User.objects.in_bulk({int(pk) for pk in ids if pk.isdecimal()})
+    return {str(pk): user for pk, user in found.items()}

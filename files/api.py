@@ -13,8 +13,8 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from . import diagnosis, errors, limits, openapi, uploads
-from .documents import File
+from . import checking, diagnosis, errors, limits, openapi, policies, uploads
+from .documents import File, Status
 from .forms import KeyForm, SignForm, checked, read_json
 
 Endpoint = Callable[[HttpRequest, str], HttpResponse]
@@ -56,7 +56,15 @@ def wrong_method(request: HttpRequest, sentence: str, allow: str) -> HttpRespons
 def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
     window = limits.spend_signing(owner_id)
     wish = checked(SignForm(read_json(request)))
-    signed = uploads.sign(owner_id, filename=wish["filename"], content_type=wish["contentType"], size=wish["size"])
+    limits.spend_day(owner_id, wish["policy"])
+    signed = uploads.sign(
+        owner_id,
+        filename=wish["filename"],
+        content_type=wish["contentType"],
+        size=wish["size"],
+        policy=wish["policy"],
+        sha256=wish["sha256"],
+    )
     body = {
         "url": signed.put.url,
         "key": signed.key,
@@ -69,8 +77,10 @@ def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
 
 @endpoint
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
-    file = uploads.confirm(owner_id, checked(KeyForm(read_json(request)))["key"])
-    return JsonResponse({"ok": True, "file": describe(file)})
+    """200 for a file that is READY, 202 for one that has checks to pass."""
+    file = checking.confirm(owner_id, checked(KeyForm(read_json(request)))["key"])
+    status = HTTPStatus.ACCEPTED if file.status == Status.CHECKING else HTTPStatus.OK
+    return JsonResponse({"ok": True, "file": describe(file)}, status=status)
 
 
 @endpoint
@@ -103,5 +113,8 @@ def describe(file: File) -> dict[str, object]:
         "name": file.name,
         "contentType": file.content_type,
         "size": file.size,
+        "status": file.status,
+        "policy": file.policy or policies.DEFAULT,
+        "sha256": file.sha256,
         "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at else None,
     }

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from .names import CONTENT_TYPE
+from .policies import DEFAULT, Images, Policy, all_named
 
 
 @register(Tags.security)
@@ -70,5 +76,90 @@ def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             f"ALLOWED_CONTENT_TYPES has {allowed!r}, which is no type.", hint="Write image/png, image/* or */*", id="files.E006"
         )
         for allowed in settings.ALLOWED_CONTENT_TYPES
-        if not (match := CONTENT_TYPE.fullmatch(allowed)) or match[1].lower() != allowed
+        if not _is_type(allowed)
     ]
+
+
+def _is_type(allowed: str) -> bool:
+    match = CONTENT_TYPE.fullmatch(allowed)
+    return match is not None and match[1].lower() == allowed
+
+
+@register()
+def time_to_check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A check is ended when its lease is over, and a file that is never through is rejected in the end."""
+    if not settings.CLAMD_URL or settings.CHECK_LEASE > settings.CLAMD_TIMEOUT:
+        return []
+    return [
+        Error(
+            "CHECK_LEASE is over before CLAMD_TIMEOUT, so that the check of a file ends before its scan may.",
+            hint="Set CHECK_LEASE to a few times CLAMD_TIMEOUT, like 15m.",
+            id="files.E012",
+        )
+    ]
+
+
+# --- policies -----------------------------------------------------------------------------------------------------------
+
+POLICY_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+KNOWN = [field.name for field in fields(Policy)]
+LARGEST = 5_363_000_000  # bytes of one PUT, as for MAX_UPLOAD_SIZE
+
+
+@register()
+def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """A typo in a policy is named, with what was meant."""
+    written: object = settings.UPLOAD_POLICIES
+    if not isinstance(written, dict):
+        return [Error("UPLOAD_POLICIES is no dict of dicts.", hint='Write {"default": {}}.', id="files.E009")]
+    faults = [fault for name, said in written.items() for fault in _faults(name, said)]
+    if DEFAULT not in written:
+        faults.append(Error("UPLOAD_POLICIES has no 'default'.", hint='Add "default": {}.', id="files.E007"))
+    return faults or [fault for name, policy in all_named() for fault in _unscannable(name, policy)]
+
+
+def _unscannable(name: str, policy: Policy) -> Iterator[CheckMessage]:
+    """What the scanner is never asked about would be rejected, each time after it was uploaded."""
+    if policy.scan and policy.max_size > settings.CLAMD_MAX_SIZE:
+        yield Error(
+            f"The policy {name!r} takes {policy.max_size} bytes, and the virus scanner only {settings.CLAMD_MAX_SIZE}.",
+            hint='Lower its "max_size" or MAX_UPLOAD_SIZE, raise CLAMD_MAX_SIZE and what clamd.conf has, or say "scan": False.',
+            id="files.E012",
+        )
+
+
+def _faults(name: str, said: Any) -> Iterator[CheckMessage]:
+    if not POLICY_NAME.fullmatch(str(name)):
+        yield Error(f"UPLOAD_POLICIES has {name!r}: small letters, digits, - and _ make a name.", id="files.E008")
+    if not isinstance(said, dict):
+        yield Error(f"UPLOAD_POLICIES[{name!r}] is no dict.", hint='Write {"max_size": 1048576}, say.', id="files.E009")
+        return
+    for field, value in said.items():
+        if field not in KNOWN:
+            near = difflib.get_close_matches(str(field), KNOWN, 1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"There are {', '.join(KNOWN)}."
+            yield Error(f"UPLOAD_POLICIES[{name!r}] has {field!r}, which is nothing a policy says.", hint=hint, id="files.E010")
+        elif hint := _wrong(field, value):
+            yield Error(f"UPLOAD_POLICIES[{name!r}][{field!r}] is {value!r}.", hint=hint, id="files.E011")
+
+
+def _wrong(field: str, value: Any) -> str:
+    """What to write instead, or nothing."""
+    if field in ("max_size", "max_files"):
+        right = (type(value) is int and 0 < value <= LARGEST) or (field == "max_files" and value is None)
+        return "" if right else f"Write a whole number from 1 to {LARGEST}."
+    if field in ("content_types", "extensions"):
+        right = isinstance(value, tuple) and bool(value) and all(isinstance(each, str) for each in value)
+        if right and field == "content_types":
+            right = all(_is_type(each) for each in value)
+        if right and field == "extensions":
+            right = all(each == each.lower() and "." not in each for each in value)
+        return "" if right else 'Write a tuple like ("image/*",) or ("jpg", "png"), in small letters; of tar.gz write gz.'
+    if field in ("pending_lives", "ready_lives"):
+        right = (isinstance(value, timedelta) and value > timedelta()) or (field == "ready_lives" and value is None)
+        return "" if right else "Write a timedelta, like timedelta(hours=1)."
+    if field == "images":
+        return "" if value in list(Images) else f"Write one of {', '.join(Images)}."
+    if not isinstance(value, bool):
+        return "Write True or False."
+    return "Nothing scans here: set CLAMD_URL." if value and not settings.CLAMD_URL else ""

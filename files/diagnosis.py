@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 # How far the bucket's clock may be from ours: a URL that is signed behind it is over at once, and S3 refuses one that is signed
 # more than 15 minutes ahead of it.
-BEHIND, AHEAD = timedelta(seconds=uploads.URL_LIVES), timedelta(minutes=15)
+BEHIND, AHEAD = timedelta(seconds=storage.URL_LIVES), timedelta(minutes=15)
 
 
 class Cause(StrEnum):
@@ -38,7 +38,8 @@ SENTENCES: dict[Cause, Promise | str] = {
         "The clocks of this site and of the bucket disagree, so no upload can be allowed. Tell whoever runs this site."
     ),
     Cause.ORIGIN: _(
-        "The bucket does not take uploads from the address of this site. Tell whoever runs this site: its CORS rule is missing."
+        "The bucket does not take uploads from the address of this site. Tell whoever runs this site: its CORS rule is missing "
+        "or out of date."
     ),
     Cause.EXPIRED: _("The upload link was over before the file had arrived. Try again to get a new one."),
     Cause.UNKNOWN: _("The bucket works from here, so your connection was cut. Try again when it is better."),
@@ -72,7 +73,7 @@ def _cause(file: File, origin: str) -> Cause:
 
 def _of_preflight(file: File, origin: str) -> Cause:
     try:
-        said = storage.preflight(file.key, origin)
+        said = storage.preflight(file.key, origin, checksum=bool(file.sha256))
     except storage.Error:
         return Cause.UNREACHABLE
     moment = uploads.now()
@@ -80,4 +81,4 @@ def _of_preflight(file: File, origin: str) -> Cause:
         return Cause.CLOCK
     if not said.allowed:
         return Cause.ORIGIN
-    return Cause.EXPIRED if moment > file.created_at + timedelta(seconds=uploads.URL_LIVES) else Cause.UNKNOWN
+    return Cause.EXPIRED if moment > file.created_at + timedelta(seconds=storage.URL_LIVES) else Cause.UNKNOWN

@@ -2,95 +2,45 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, Self
 
-from mongoengine import DateTimeField, Document, IntField, ListField, LongField, QuerySet, StringField
+from mongoengine import (
+    BooleanField,
+    DateTimeField,
+    DictField,
+    Document,
+    IntField,
+    ListField,
+    LongField,
+    QuerySet,
+    StringField,
+)
 from mongoengine.errors import OperationError
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import PyMongoError
 
 from . import names
 from .kinds import Kind, kind_of
+from .listing import EVERYTHING, Cursor, Order, Wanted
+from .reasons import SENTENCES, Reason
+from .trail import KEPT, MOST, Event, History, event, now
 
 # What goes wrong with MongoDB: MongoEngine wraps what a command answers, and lets through what the connection says.
 Error = (PyMongoError, OperationError)
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LARGEST = 2**63  # bytes; one more than MongoDB counts
-MILLISECOND = timedelta(milliseconds=1)  # the grain of MongoDB's dates, which floats lose from 2038 on
+SLOW = timedelta(seconds=20)  # of checks, from which on their owner is told that it takes a while
 
 
 class Status(StrEnum):
     PENDING = "pending"
+    CHECKING = "checking"
     READY = "ready"
+    REJECTED = "rejected"
     TRASHED = "trashed"
     DELETING = "deleting"
-
-
-class Order(StrEnum):
-    """How a list is sorted. Files that are equal in this are sorted by key."""
-
-    NEWEST = "newest"
-    NAME = "name"
-    SIZE = "size"
-
-    @property
-    def field(self) -> str:
-        return {Order.NEWEST: "ready_at", Order.NAME: "sort_name", Order.SIZE: "size"}[self]
-
-    @property
-    def direction(self) -> int:
-        return ASCENDING if self is Order.NAME else DESCENDING
-
-
-class Cursor(NamedTuple):
-    """Where a page of the list ends: the last file's place in the order, by what it is sorted by and by key."""
-
-    value: datetime | str | int
-    key: str
-
-    def encode(self) -> str:
-        order, value = Order.NEWEST, self.value
-        if isinstance(value, datetime):
-            value = (value - EPOCH) // MILLISECOND
-        else:
-            order = Order.NAME if isinstance(value, str) else Order.SIZE
-        place = json.dumps([order, value, self.key], ensure_ascii=False)
-        return base64.urlsafe_b64encode(place.encode()).decode().rstrip("=")
-
-    @classmethod
-    def decode(cls, text: str, order: Order = Order.NEWEST) -> Self:
-        """Read what `encode` wrote of a list in that order. Raises ValueError for anything else."""
-        try:
-            of, value, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-            if (of, type(value), type(key)) != (order, str if order is Order.NAME else int, str):
-                raise ValueError("a cursor is an order, a value and a key")
-            f"{value}{key}".encode()  # a lone surrogate is valid JSON, and nothing that MongoDB takes
-            if order is Order.SIZE and not 0 <= value < LARGEST:
-                raise ValueError("no file has this size")
-            return cls(EPOCH + value * MILLISECOND if order is Order.NEWEST else value, key)
-        except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise ValueError("not a cursor") from error
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which files a list shows, and how it sorts them: those in whose names each of `words` begins a word."""
-
-    words: tuple[str, ...] = ()
-    kind: Kind | None = None
-    order: Order = Order.NEWEST
-
-    @property
-    def narrowed(self) -> bool:
-        return bool(self.words or self.kind)
 
 
 # Only these are listed, so that a signing need not write to four more indexes.
@@ -117,6 +67,7 @@ class Row(NamedTuple):
     size: int
     content_type: str
     ready_at: datetime
+    thumbnail: str | None = None
 
     def place(self, order: Order) -> Cursor:
         if order is Order.NEWEST:
@@ -124,11 +75,10 @@ class Row(NamedTuple):
         return Cursor(names.sorting(self.name) if order is Order.NAME else self.size, self.key)
 
 
-ROW = dict.fromkeys(("name", "size", "content_type", "ready_at"), True)
+ROW = dict.fromkeys(("name", "size", "content_type", "ready_at", "thumbnail"), True)
 NAMES = dict.fromkeys(("name", "content_type"), True)
 
 
-EVERYTHING = Wanted()
 EVERY_KIND = list(Kind)
 
 
@@ -138,10 +88,15 @@ def named(name: str) -> dict[str, Any]:
 
 
 class Signing(NamedTuple):
-    """What a sweep needs of a document: which key was signed, and when."""
+    """What a sweep needs of a document: which key was signed, and when; and the keys of what was made of its object."""
 
     key: str
     moment: datetime
+    made: tuple[str, ...] = ()
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        return (self.key, *self.made)
 
 
 class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
@@ -163,12 +118,31 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def deleting(self) -> Self:
         return self.filter(status=Status.DELETING)  # type: ignore[no-any-return]
 
+    def rejected(self) -> Self:
+        return self.filter(status=Status.REJECTED)  # type: ignore[no-any-return]
+
+    def outlived(self, moment: datetime) -> Self:
+        """READY files whose policy lets them live until then."""
+        return self.filter(status=Status.READY, expires_at__lte=moment)  # type: ignore[no-any-return]
+
+    def of_policies(self, policies: Iterable[str]) -> Self:
+        return self.filter(policy__in=list(policies))  # type: ignore[no-any-return]
+
+    def with_leftovers(self) -> Self:
+        """Those that live on while some of their objects are still to go."""
+        return self.filter(leftovers__exists=True)  # type: ignore[no-any-return]
+
     def keyed(self, keys: Iterable[str]) -> Self:
         return self.filter(key__in=list(keys))  # type: ignore[no-any-return]
 
-    def turn(self, before: Iterable[Status], after: Status, **fields: object) -> int:
-        """The compare-and-set of several files: how many had one of the statuses `before`."""
-        turned = self.filter(status__in=list(before)).update(status=after, full_result=True, **fields)
+    def turn(self, before: Iterable[Status], after: Status, *, who: str, what: str, **fields: Any) -> int:
+        """The compare-and-set of several files: how many had one of the statuses `before`. None removes a field."""
+        happened = {name: {"$literal": value} for name, value in event(who, what, after).items()}
+        trail = {"$concatArrays": [{"$ifNull": ["$trail", []]}, [{**happened, "from": "$status"}]]}
+        # A pipeline, since each file's event says what it was before. What is written must not be read as a part of one.
+        written = {name: "$$REMOVE" if value is None else {"$literal": value} for name, value in fields.items()}
+        change = {"status": {"$literal": after}, "trail": {"$slice": [trail, -MOST]}, **written}
+        turned = self.filter(status__in=list(before)).update(__raw__=[{"$set": change}], full_result=True)
         return turned.matched_count  # type: ignore[no-any-return]
 
     def created_before(self, moment: datetime) -> Self:
@@ -184,15 +158,21 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
 
     def signings(self) -> list[Signing]:
         """These files, as a sweep works on them."""
-        return [Signing(raw["_id"], raw["created_at"]) for raw in self.only("key", "created_at").as_pymongo()]
+        found = self.only("key", "created_at", "made").as_pymongo()
+        return [Signing(raw["_id"], raw["created_at"], tuple(raw.get("made", ()))) for raw in found]
 
 
 class File(Document):  # type: ignore[misc]  # mongoengine has no types
     """One upload. Only `files.uploads` changes its status, and only by compare-and-set.
 
-    `name` is what the owner called it; `key` is where the bucket has it, made by us. `size` is in bytes and, like
-    `content_type`, what the upload URL was signed for. `kind`, `sort_name` and `words` follow from these and are what lists
-    filter, sort and search by. Times are UTC.
+    `name` is what the owner called it; `key` is where its upload went, made by us. `size` is in bytes and, like `content_type`
+    and `sha256` (hexadecimal), what the upload URL was signed for. `kind`, `sort_name` and `words` follow from these and are
+    what lists filter, sort and search by. Times are UTC.
+
+    `checks` are those that the file has to pass after its arrival; `step` is the one it is at, and from `check_at` on nobody is
+    working on it. `attempts` counts those that began and did not say how they ended; None: none has begun. `made` has the keys
+    of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers` has those that are no longer needed.
+    `trail` is what happened to it, see `files.trail`.
     """
 
     key: str = StringField(primary_key=True, max_length=1024)
@@ -205,9 +185,25 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     ready_at: datetime | None = DateTimeField()
     trashed_at: datetime | None = DateTimeField()
     etag: str | None = StringField()
+    sha256: str | None = StringField(max_length=64)
     kind: Kind = StringField(choices=[kind.value for kind in Kind])
     sort_name: str = StringField()
     words: list[str] = ListField(StringField())
+    policy: str | None = StringField()
+    detected: str | None = StringField()
+    checks: list[str] = ListField(StringField())
+    step: str | None = StringField()
+    check_at: datetime | None = DateTimeField()
+    attempts: int | None = IntField()
+    reason: str | None = StringField()
+    rejected_at: datetime | None = DateTimeField()
+    dismissed: bool | None = BooleanField()
+    expires_at: datetime | None = DateTimeField()
+    made: list[str] = ListField(StringField())
+    cleaned: str | None = StringField()
+    thumbnail: str | None = StringField()
+    leftovers: list[str] = ListField(StringField())
+    trail: list[dict[str, Any]] = ListField(DictField())
 
     meta = {
         "collection": "files",
@@ -224,6 +220,11 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             ("-created_at", "-key"),  # the admin's list
             # An owner's unfinished uploads, of which there are few at any moment.
             {"fields": ["owner_id", "-created_at"], "partialFilterExpression": {"status": "pending"}},
+            {"fields": ["owner_id", "status", "-created_at"], "partialFilterExpression": {"check_at": {"$exists": True}}},
+            # What a sweep looks for among files that live.
+            {"fields": ["check_at"], "partialFilterExpression": {"status": "checking"}},
+            {"fields": ["expires_at"], "partialFilterExpression": {"expires_at": {"$exists": True}}},
+            {"fields": ["leftovers"], "partialFilterExpression": {"leftovers": {"$exists": True}}},
         ],
     }
 
@@ -234,11 +235,17 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     # driver and the network together.
 
     @classmethod
-    def insert(cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime) -> None:
-        """Write the document of a new upload. The values are those that `files.forms` has cleaned."""
+    def insert(
+        cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime, **more: Any
+    ) -> None:
+        """Write the document of a new upload. The values are those that `files.forms` has cleaned; None is not written."""
         document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **named(name)}
+        document |= {field: value for field, value in more.items() if value is not None}
+        trail = [event(owner_id, "signed", Status.PENDING)]
         kind = kind_of(content_type, name)
-        cls._get_collection().insert_one({**document, "kind": kind, "status": Status.PENDING, "created_at": created_at})
+        cls._get_collection().insert_one(
+            {**document, "kind": kind, "status": Status.PENDING, "created_at": created_at, "trail": trail}
+        )
 
     @classmethod
     def find(cls, owner_id: str, key: str, statuses: Iterable[Status]) -> Self | None:
@@ -265,7 +272,10 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         found = cls._get_collection().find(query, ROW).sort({field: direction, "_id": direction}).limit(limit)
         if not wanted.words:
             found = found.hint({**BY_KIND, field: direction, "_id": direction})
-        return [Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"]) for raw in found.to_list()]
+        return [
+            Row(raw["_id"], raw["name"], raw["size"], raw["content_type"], raw["ready_at"], raw.get("thumbnail"))
+            for raw in found.to_list()
+        ]
 
     @classmethod
     def _rarest_first(cls, ready: dict[str, Any], words: tuple[str, ...]) -> list[str]:
@@ -321,28 +331,84 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
 
     def row(self) -> Row:
         assert self.ready_at is not None, "only ready files are listed"
-        return Row(self.key, self.name, self.size, self.content_type, self.ready_at)
+        return Row(self.key, self.name, self.size, self.content_type, self.ready_at, self.thumbnail)
+
+    @classmethod
+    def in_checking(cls, owner_id: str, limit: int) -> list[Self]:
+        """The owner's files that are being checked, and those that were rejected and not dismissed; the newest first."""
+        checked = {"owner_id": owner_id, "status": {"$in": [Status.CHECKING, Status.REJECTED]}}
+        wanted = {**checked, "check_at": {"$exists": True}, "dismissed": None}
+        found = cls._get_collection().find(wanted).sort({"created_at": -1}).limit(limit)
+        return [cls._from_son(raw) for raw in found.to_list()]
+
+    @classmethod
+    def due_for_a_check(cls, moment: datetime, limit: int) -> list[str]:
+        """The keys of CHECKING files that nobody works on at that moment, the longest waiting first."""
+        due = {"status": Status.CHECKING, "check_at": {"$lte": moment}}
+        return [raw["_id"] for raw in cls._get_collection().find(due, {"_id": 1}).sort({"check_at": 1}).limit(limit).to_list()]
 
     @classmethod
     def turn(
         cls,
-        owner_id: str,
         key: str,
-        before: Iterable[Status],
+        before: Status,
         after: Status,
         *,
+        who: str,
+        what: str,
+        reason: str | None = None,
         having: Mapping[str, object] = {},
-        **fields: object,
+        **fields: Any,
     ) -> Self | None:
-        """The one compare-and-set: the file as it is now, or None if it had none of the statuses `before` or is not as in
-        `having`.
+        """The one compare-and-set: the file as it is now, or None if its status was not `before` or it is not as in `having`.
+        None among the `fields` removes one.
         """
+        happened = event(who, what, after, before=before, reason=reason)
+        fields |= {"status": after} | ({"reason": reason} if reason else {})
+        return cls._change({"_id": key, "status": before, **having}, fields, {"trail": {"$each": [happened], "$slice": -MOST}})
+
+    @classmethod
+    def note(
+        cls, key: str, status: Status, *, having: Mapping[str, object] = {}, counted: str | None = None, **fields: Any
+    ) -> Self | None:
+        """Change what is known of a file that has the status, and is as in `having`; the same compare-and-set, but no event."""
+        return cls._change({"_id": key, "status": status, **having}, fields, counted=counted)
+
+    @classmethod
+    def _change(
+        cls,
+        having: Mapping[str, object],
+        fields: Mapping[str, object],
+        pushed: Mapping[str, object] | None = None,
+        counted: str | None = None,
+    ) -> Self | None:
+        written = {name: value for name, value in fields.items() if value is not None}
+        removed = {name: True for name, value in fields.items() if value is None}
+        parts = {"$set": written, "$unset": removed, "$push": pushed, "$inc": counted and {counted: 1}}
         found = cls._get_collection().find_one_and_update(
-            {"_id": key, "owner_id": owner_id, "status": {"$in": list(before)}, **having},
-            {"$set": {"status": after, **fields}},
-            return_document=ReturnDocument.AFTER,
+            having, {operator: part for operator, part in parts.items() if part}, return_document=ReturnDocument.AFTER
         )
         return found and cls._from_son(found)  # type: ignore[no-any-return]
+
+    @property
+    def why(self) -> str:
+        """For its owner, why it was rejected."""
+        return str(SENTENCES[Reason(self.reason)]) if self.reason else ""
+
+    @property
+    def stage(self) -> str:
+        """Of its checks: the step that it is at, or that one of some which takes long; perhaps what it needs is down."""
+        since = now() - self.trail[-1]["at"] if self.trail else timedelta()
+        return f"slow-{self.step}" if since > SLOW else str(self.step)
+
+    @property
+    def object_key(self) -> str:
+        """Where the bucket has what is downloaded."""
+        return self.cleaned or self.key
+
+    @property
+    def signing(self) -> Signing:
+        return Signing(self.key, self.created_at, tuple(self.made))
 
 
 class SpentKey(Document):  # type: ignore[misc]  # mongoengine has no types
@@ -417,3 +483,40 @@ class Share(Document):  # type: ignore[misc]  # mongoengine has no types
     @property
     def downloads_left(self) -> int | None:
         return None if self.limit is None else max(self.limit - self.downloads, 0)
+
+
+class Past(Document):  # type: ignore[misc]  # mongoengine has no types
+    """What happened to a file whose document is gone; MongoDB removes it when `files.trail.KEPT` is over."""
+
+    key: str = StringField(primary_key=True, max_length=1024)
+    owner_id: str = StringField()
+    policy: str | None = StringField()
+    gone_at: datetime = DateTimeField()
+    trail: list[dict[str, Any]] = ListField(DictField())
+
+    meta = {
+        "collection": "past",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": [{"fields": ["gone_at"], "expireAfterSeconds": int(KEPT.total_seconds())}],
+    }
+
+    @classmethod
+    def keep(cls, keys: Iterable[str], happened: Mapping[str, object]) -> None:
+        """Copy what happened to these DELETING files, within MongoDB. Done again, it changes nothing but the last moment."""
+        trail = {"$concatArrays": [{"$ifNull": ["$trail", []]}, [{"$literal": happened}]]}
+        File._get_collection().aggregate(
+            [
+                {"$match": {"_id": {"$in": list(keys)}, "status": Status.DELETING}},
+                {"$project": {"owner_id": 1, "policy": 1, "gone_at": {"$literal": happened["at"]}, "trail": trail}},
+                {"$merge": {"into": cls._get_collection_name(), "whenMatched": "replace"}},
+            ]
+        )
+
+
+def history(key: str) -> History | None:
+    """What happened to a file, also to one that is gone; None where nothing is known."""
+    for collection in (File._get_collection(), Past._get_collection()):
+        if found := collection.find_one({"_id": key}, {"owner_id": 1, "policy": 1, "trail": 1}):
+            return History(found["owner_id"], found.get("policy"), [Event.of(raw) for raw in found.get("trail", [])])
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import redis.exceptions
@@ -18,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
-from . import documents, storage
+from . import documents, scanner, storage
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ DEPENDENCIES: list[tuple[type[BaseException] | tuple[type[BaseException], ...], 
     (storage.Error, gettext_noop("The bucket")),
     (redis.exceptions.RedisError, gettext_noop("Redis")),
     ((OperationalError, InterfaceError), gettext_noop("The database")),
+    (scanner.Unavailable, gettext_noop("The virus scanner")),
 ]
 
 HEADINGS = {
@@ -55,7 +57,8 @@ class SignedOut(Refusal):
 def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     """The answer to an exception; None for one that is not a refusal but a bug."""
     if isinstance(error, Refusal):
-        return answer(request, error.status, error.code, str(error), fields=error.fields, headers=error.headers)
+        more = {name: value for name, value in (("fields", error.fields), ("reason", error.reason)) if value}
+        return answer(request, error.status, error.code, str(error), more=more, headers=error.headers)
     if isinstance(error, (BadRequest, SuspiciousOperation)):
         sentence = _("The request is malformed or too large. Reload the page and try again.")
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
@@ -83,17 +86,16 @@ def answer(
     code: str,
     sentence: str,
     *,
-    fields: dict[str, str] | None = None,
+    more: Mapping[str, object] = {},
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
+    """`more` is for programs alone."""
     if request.path.startswith("/api/"):
-        body: dict[str, object] = {"error": sentence, "code": code}
-        if fields:
-            body["fields"] = fields
-        response: HttpResponse = JsonResponse(body, status=status)
+        response: HttpResponse = JsonResponse({"error": sentence, "code": code, **more}, status=status)
     elif request.headers.get("HX-Request"):
-        # static/files.js puts the sentence where the person looks.
+        # static/files.js puts the sentence where the person looks; the code tells it what another try cannot help.
         response = HttpResponse(sentence, status=status, content_type="text/plain; charset=utf-8")
+        response.headers["X-Code"] = code
     else:
         # Without a request, so that no context processor asks for the session: its database may be what is down.
         response = render(None, "error.html", {"heading": heading(status), "sentence": sentence}, status=status)

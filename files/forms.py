@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Any, Self
@@ -15,10 +16,11 @@ from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from . import names
+from . import content, names, policies
 from .kinds import LABELS
 from .refusals import Refusal
 
+SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 MAX_BODY = 16 * 1024  # bytes; a sign request with the longest of everything has 4 KiB
 
 
@@ -80,32 +82,61 @@ class Shared(dict[str, forms.Field]):
 
 
 class SignForm(forms.Form):
+    policy = Text(required=False, strip=False)
     filename = Text(strip=False, error_messages={"required": _("The file needs a name.")})
     contentType = Text(required=False, strip=False, max_length=1024)  # noqa: N815  the name outside clients send
     size = Whole(error_messages={"required": _("Say how many bytes the file has.")})
+    sha256 = Text(required=False, strip=False)
 
-    # The name is shown before the type, and the type is guessed from it where the browser knew none.
+    # The policy is known before what it allows. The name is shown before the type, and the type is guessed from it where the
+    # browser knew none.
+
+    def clean_policy(self) -> str:
+        name: str = self.cleaned_data["policy"] or policies.DEFAULT
+        if name not in settings.UPLOAD_POLICIES:
+            raise ValidationError(_("There is no such policy here. Leave it out, or name one that the site has."), "no_policy")
+        return name
+
+    @property
+    def _policy(self) -> policies.Policy:
+        return policies.of(self.cleaned_data.get("policy", policies.DEFAULT))
 
     def clean_filename(self) -> str:
-        return _clean(names.clean_filename, self.cleaned_data["filename"])
+        name = _clean(names.clean_filename, self.cleaned_data["filename"])
+        if fault := self._policy.fault_of_name(name):
+            raise ValidationError(fault, "type_not_allowed")
+        return name
 
     def clean_contentType(self) -> str:  # noqa: N802
         content_type = _clean(names.clean_content_type, self.cleaned_data["contentType"], self.cleaned_data.get("filename", ""))
-        if not _allowed(content_type):
-            allowed = ", ".join(settings.ALLOWED_CONTENT_TYPES)
-            sentence = _("Files of type %(type)s are not accepted here, only %(allowed)s.")
-            raise ValidationError(sentence % {"type": content_type, "allowed": allowed}, "type_not_allowed")
+        if fault := self._policy.fault_of_type(content_type):
+            raise ValidationError(fault, "type_not_allowed")
         return content_type
 
     def clean_size(self) -> int:
         size: int = self.cleaned_data["size"]
         if size < 1:
             raise ValidationError(_("The file is empty. Choose one with something in it."), code="empty")
-        if size > settings.MAX_UPLOAD_SIZE:
+        most = self._policy.max_size
+        if size > most:
             sentence = _("The file has %(size)s; %(limit)s is the most. Choose a smaller one.")
-            sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(settings.MAX_UPLOAD_SIZE)}
+            sizes = {"size": filesizeformat(min(size, 10**18)), "limit": filesizeformat(most)}
             raise ValidationError(sentence % sizes, "too_large")
         return size
+
+    def clean(self) -> dict[str, Any]:
+        said = self.cleaned_data
+        if {"filename", "contentType"} <= said.keys():
+            sentence = content.contradiction(said["contentType"], said["filename"])
+            if sentence:
+                self.add_error("filename", ValidationError(sentence, code="invalid"))
+        return said
+
+    def clean_sha256(self) -> str | None:
+        sha256: str = self.cleaned_data["sha256"]
+        if sha256 and not SHA256.fullmatch(sha256):
+            raise ValidationError(_("The SHA-256 has to be 64 hex digits, as sha256sum prints it. Or leave it out."))
+        return sha256.lower() or None
 
 
 class KeyForm(forms.Form):
@@ -195,8 +226,3 @@ def _clean(clean: Any, *values: str) -> str:
         return clean(*values)  # type: ignore[no-any-return]
     except ValueError as error:
         raise ValidationError(str(error), code="invalid") from error
-
-
-def _allowed(content_type: str) -> bool:
-    family = content_type.partition("/")[0]
-    return any(allowed in ("*/*", f"{family}/*", content_type) for allowed in settings.ALLOWED_CONTENT_TYPES)

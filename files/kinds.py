@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-UNKNOWN = "application/octet-stream"
+from .names import UNKNOWN
 
 
 class Kind(StrEnum):
@@ -30,6 +30,11 @@ LABELS: dict[Kind, Promise] = {
     Kind.OTHER: _("Other"),
 }
 
+# What `files.images` decodes. It is not asked itself, since a process that only signs and confirms does without Pillow.
+PICTURES = {
+    *(f"image/{kind}" for kind in ("jpeg", "png", "apng", "gif", "webp", "avif", "bmp", "x-ms-bmp", "tiff", "x-icon")),
+    "image/vnd.microsoft.icon",
+}
 FAMILIES = {"image": Kind.IMAGE, "video": Kind.VIDEO, "audio": Kind.AUDIO, "text": Kind.DOCUMENT}
 DOCUMENTS = ("pdf", "msword", "rtf", "epub+zip", "json", "xml", "javascript", "yaml", "toml", "sql", "x-sh", "x-tex")
 OFFICES = ("vnd.openxmlformats-officedocument.", "vnd.oasis.opendocument.", "vnd.ms-", "vnd.apple.", "vnd.google-apps.")

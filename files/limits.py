@@ -15,9 +15,11 @@ from django_ratelimit.core import get_usage
 from redis import Redis
 from redis.commands.core import Script
 
+from . import policies
 from .refusals import Refusal
 
 WINDOW = 60  # seconds
+DAY = 24 * 60 * 60
 
 # Passwords of links, in django-ratelimit's notation: from one address, and for one link wherever they come from.
 PASSWORDS_OF_ADDRESS, PASSWORDS_OF_LINK = "10/m", "60/h"
@@ -96,6 +98,26 @@ def spend_signing(owner_id: str) -> Window:
             window.headers(),
         )
     return window
+
+
+def spend_day(owner_id: str, policy: str) -> None:
+    """Take one signing from those that the policy gives the user in any 24 hours. Raises TooMany, as `spend_signing` does."""
+    most = policies.of(policy).max_files
+    if most is None:
+        return
+    passed, _remaining, frees_up = _spend()(keys=[f"uploadkit:day:{policy}:{owner_id}"], args=[most, DAY * 1_000_000])
+    if not passed:
+        seconds = max(1, -(-frees_up // 1_000_000))
+        hours = -(-seconds // 3600)
+        raise TooMany(
+            ngettext(
+                "%(most)d files a day are the most here. Try again in %(hours)d hour.",
+                "%(most)d files a day are the most here. Try again in %(hours)d hours.",
+                hours,
+            )
+            % {"most": most, "hours": hours},
+            seconds,
+        )
 
 
 def is_address(text: str) -> bool:

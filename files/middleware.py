@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +13,29 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from redis.exceptions import RedisError
 
-from . import limits
+from . import limits, trail
 from .errors import refusal
 
 logger = logging.getLogger(__name__)
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 FOR_EVERYBODY = ("landing", "files:openapi")  # need no session, and so no database
 FOR_VISITORS = ("files:shared", "files:shared_download")  # know no session either, and whoever has one is counted as well
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, or takes that of a proxy which is trusted: it is in the answer, and in the events of files."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "") if settings.TRUSTED_PROXY_COUNT else ""
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        with trail.caused_by(request_id):
+            response = self.get_response(request)
+        response.headers["X-Request-ID"] = request_id
+        return response
 
 
 class RefusalMiddleware:

@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
+UNKNOWN = "application/octet-stream"  # what browsers send where they know no type, so that it claims nothing
 MAX_LENGTH = 256  # characters
 # Of a name as it came. NFC takes the square of what a run of accents has: an hour for those of a form of 2.5 MB.
 RAW_LENGTH = 16 * MAX_LENGTH
@@ -62,7 +63,7 @@ def clean_content_type(raw: str, filename: str) -> str:
     if not raw.strip():
         # A slash in front, since "data:…" would be read as a URL.
         guess, compression = mimetypes.guess_type(f"/{filename}")
-        return guess if guess and not compression else "application/octet-stream"
+        return guess if guess and not compression else UNKNOWN
     match = CONTENT_TYPE.fullmatch(raw.strip(" \t"))
     if not match:
         raise ValueError(_("This is not a content type: write type/subtype, like image/png."))
@@ -84,6 +85,18 @@ def new_key(owner_id: str, filename: str) -> str:
     stem = slugify(path.stem)[:60].strip("-") or "file"
     extension = slugify(path.suffix)[:16]
     return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"
+
+
+def made_of(key: str, what: str) -> str:
+    """The key of something that we make of an upload: one that `new_key` never makes, so that no URL to write there exists."""
+    owner, _slash, rest = key.rpartition("/")
+    return f"{owner}/{what}/{rest}"
+
+
+def ending(name: str) -> str:
+    """What a name says of the file's kind, in four letters at most, like PDF; "" for one that says nothing or more."""
+    _stem, dot, said = name.rpartition(".")
+    return said.upper() if dot and len(said) <= 4 and said.isascii() and said.isalnum() else ""
 
 
 # --- sorting and searching ----------------------------------------------------------------------------------------------

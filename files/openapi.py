@@ -14,20 +14,26 @@ from django import forms
 from django.conf import settings
 from django.urls import reverse
 
-from . import names, uploads
+from . import names, policies, storage, uploads
 from .diagnosis import Cause, Diagnosis
-from .documents import File
+from .documents import File, Status
 from .errors import RETRY_AFTER, SignedOut
-from .forms import MAX_BODY, Invalid, KeyForm, SignForm
+from .forms import MAX_BODY, SHA256, Invalid, KeyForm, SignForm
 from .limits import WINDOW, TooMany, Window
+from .reasons import Reason
 from .refusals import Refusal
 from .storage import Head
 
 Json = dict[str, Any]
+NOTHING: Json = {}
 
 ABOUT = f"""Files go straight from the client to the bucket, in three steps: **sign** answers a URL, the client sends the bytes
 there with a PUT, and **confirm** makes the file one of the user's. **cancel** gives an upload up instead, and **diagnose**
 says why a PUT failed of which the client saw no more than that.
+
+A file is `ready` when the server has seen that it is what it claims to be. Where that takes longer than a request, confirm
+answers 202 and the file is `checking`: confirm it again, every few seconds, until it answers 200, or 422 `rejected` with a
+`reason` for programs beside the sentence. A file that was rejected is gone, and its record is kept for a while.
 
 Requests are JSON objects in UTF-8 of at most {MAX_BODY} bytes, with a Content-Length: a chunked body is taken for an empty one.
 Their Content-Type is not looked at. Fields that are not listed are ignored; of one that comes twice the last counts.
@@ -43,12 +49,23 @@ FILENAME = (
     f"The name to show and to download by. Kept in NFC and without its path, control characters, and characters that turn \
 the direction of text; 1 to {names.MAX_LENGTH} characters must be left."
 )
-CONTENT_TYPE = "type/subtype of RFC 9110; parameters are dropped. Guessed from the filename if it is empty or missing."
+CONTENT_TYPE = (
+    "type/subtype of RFC 9110; parameters are dropped. Guessed from the filename if it is empty or missing. A name that ends \
+otherwise than files of the type do is 400."
+)
 CAUSE = (
     "A sentence for a person: what happened and what to do. By the cause: `arrived` (confirm it), `expired`, `unknown` (the \
 client's network) and `unreachable` (the bucket is down) are worth another try with a new URL, `clock` and `origin` (the \
 bucket's CORS rule) are for whoever runs the site."
 )
+CHECKSUM = (
+    "Of the bytes, in hex. The bucket then refuses any others with 400 `BadDigest`. Not signed if it is empty or missing."
+)
+POLICY = (
+    "What the upload may be, and what becomes of it. That of `default` if it is empty or missing; one that is not here is 400. "
+    "Over its size is 413, another type or ending is 415, more files than it gives in 24 hours are 429."
+)
+CHECKING = "The bytes are there, and are being checked. Confirm again, to see how it stands."
 SIZE = "Bytes. An integer without fraction or exponent: 5, not 5.0 and not 5e0."
 
 
@@ -80,15 +97,23 @@ def document() -> Json:
 
 
 def sign() -> Json:
+    named = dict(policies.all_named())
     fields = {
         "filename": {"type": "string", "minLength": 1, "maxLength": names.MAX_LENGTH, "description": FILENAME},
         "contentType": {
             "type": ["string", "null"],
             "maxLength": most(SignForm, "contentType"),
             "pattern": f"^({names.CONTENT_TYPE.pattern})?$",
-            "description": f"{CONTENT_TYPE} Accepted here: {', '.join(settings.ALLOWED_CONTENT_TYPES)}.",
+            "description": CONTENT_TYPE,
         },
-        "size": {"type": "integer", "minimum": 1, "maximum": settings.MAX_UPLOAD_SIZE, "description": SIZE},
+        "size": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": max(policy.max_size for policy in named.values()),
+            "description": SIZE,
+        },
+        "policy": {"enum": [*named, "", None], "description": POLICY + "".join(map(described_policy, named, named.values()))},
+        "sha256": {"type": ["string", "null"], "pattern": f"^({SHA256.pattern})?$", "description": CHECKSUM},
     }
     example = {"filename": "report.pdf", "contentType": "application/pdf", "size": 52310}
     refused = [
@@ -102,17 +127,35 @@ def sign() -> Json:
     return post("sign", "Start an upload", request_body(SignForm, fields, example), answer, refused)
 
 
+def described_policy(name: str, policy: policies.Policy) -> str:
+    endings = "" if policy.extensions == ("*",) else f", names that end in {', '.join(policy.extensions)}"
+    a_day = f", {policy.max_files} files a day" if policy.max_files else ""
+    return f"\n- `{name}`: {', '.join(policy.content_types)}{endings}, up to {policy.max_size} bytes{a_day}"
+
+
 def confirm() -> Json:
     file = File(size=52310, content_type="application/pdf")
-    refused = [uploads.NotFound(), uploads.NotUploaded(), uploads.Mismatch(file, Head(0, "application/pdf", ""))]
-    answer = ok(exactly(ok={"const": True}, file=ref("schemas", "File")), {"ok": True, "file": EXAMPLE_FILE})
+    refused = [
+        *(uploads.NotFound(), uploads.NotUploaded(), uploads.Mismatch(file, Head(0, "application/pdf", ""))),
+        uploads.Rejected(Reason.MALWARE),
+    ]
+    ready = ok(confirmed(Status.READY), {"ok": True, "file": EXAMPLE_FILE})
+    waits = {**EXAMPLE_FILE, "status": Status.CHECKING, "readyAt": None}
+    checking = {**ok(confirmed(Status.CHECKING), {"ok": True, "file": waits}), "description": CHECKING}
     return post(
         "confirm",
         "Say that the bytes arrived; again as often as you like",
         key_body(),
-        answer,
+        ready,
         [Invalid.of(KeyForm({})), *refused],
+        more={"202": checking},
     )
+
+
+def confirmed(status: Status) -> Json:
+    ready_at = {"type": "string"} if status == Status.READY else {"type": "null"}
+    file = {**ref("schemas", "File"), "properties": {"status": {"const": status}, "readyAt": ready_at}}
+    return exactly(ok={"const": True}, file=file)
 
 
 def cancel() -> Json:
@@ -139,14 +182,14 @@ def described() -> Json:
     return {"operationId": "describe", "summary": "This document", "responses": {"200": answer, **refusals(refused)}}
 
 
-def post(name: str, summary: str, body: Json, answer: Json, refused: list[Refusal]) -> Json:
+def post(name: str, summary: str, body: Json, answer: Json, refused: list[Refusal], more: Json = NOTHING) -> Json:
     everywhere = [BAD_REQUEST, SignedOut(), FORGED, wrong_method("Send this as a POST.", "POST"), BUSY_ADDRESS, UNAVAILABLE]
     return {
         "operationId": name,
         "summary": summary,
         "security": [{"session": [], "csrfCookie": [], "csrfToken": []}],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": answer, **refusals([*everywhere, *refused])},
+        "responses": {"200": answer, **more, **refusals([*everywhere, *refused])},
     }
 
 
@@ -179,7 +222,8 @@ def response(status: HTTPStatus, refused: list[Refusal]) -> Json:
 
 
 def example(refusal: Refusal) -> Json:
-    return {"error": str(refusal), "code": refusal.code, **({"fields": refusal.fields} if refusal.fields else {})}
+    more = {name: value for name, value in (("fields", refusal.fields), ("reason", refusal.reason)) if value}
+    return {"error": str(refusal), "code": refusal.code, **more}
 
 
 def said(status: HTTPStatus, code: str, sentence: str, **headers: str) -> Refusal:
@@ -258,6 +302,9 @@ EXAMPLE_FILE = {
     "name": "report.pdf",
     "contentType": "application/pdf",
     "size": 52310,
+    "status": Status.READY,
+    "policy": policies.DEFAULT,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "readyAt": "2030-01-31T12:00:12.125000Z",
 }
 
@@ -267,14 +314,17 @@ SIGNED_UPLOAD = exactly(
     key=ref("schemas", "Key"),
     method={"const": "PUT"},
     headers={"type": "object", "additionalProperties": {"type": "string"}, "description": "To be sent to the letter."},
-    expiresAt=moment(f"When the URL ends, {uploads.URL_LIVES} s after it was signed."),
+    expiresAt=moment(f"When the URL ends, {storage.URL_LIVES} s after it was signed."),
 )
 FILE = exactly(
     key=ref("schemas", "Key"),
     name={"type": "string", "minLength": 1, "maxLength": names.MAX_LENGTH},
     contentType={"type": "string"},
-    size={"type": "integer", "minimum": 1},
-    readyAt=moment("When it was confirmed."),
+    size={"type": "integer", "minimum": 1, "description": "Bytes; of a picture that was encoded anew, those it has now."},
+    status={"enum": [Status.CHECKING, Status.READY]},
+    policy={"type": "string", "description": "The one that it was signed under."},
+    sha256={"type": ["string", "null"], "pattern": "^[0-9a-f]{64}$", "description": "Of its bytes; null if unknown."},
+    readyAt={**moment("When it became `ready`; null until then."), "type": ["string", "null"]},
 )
 ERROR = {
     "type": "object",
@@ -288,6 +338,7 @@ ERROR = {
             "additionalProperties": {"type": "string", "pattern": r"\.$"},
             "description": "A sentence for each field at fault.",
         },
+        "reason": {"enum": list(Reason), "description": "Beside `rejected`: why, for programs; these never change."},
     },
     "additionalProperties": False,
 }
@@ -301,7 +352,7 @@ HEADERS: Json = {
     },
     "RateLimit": {
         "description": "How many signings the user has left, and in how many seconds the next one frees up "
-        "(draft-ietf-httpapi-ratelimit-headers-10). Absent where an address was refused.",
+        "(draft-ietf-httpapi-ratelimit-headers-10). Absent where an address, or one file more a day, was refused.",
         "schema": {"type": "string", "pattern": r'^"sign";r=[0-9]+;t=[0-9]+$'},
     },
     "RateLimit-Policy": {

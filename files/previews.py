@@ -218,7 +218,17 @@ def of(file: File, at_most: int = LOADED_IN_PARTS) -> Preview:
     if element in (Element.NOTHING, Element.TOO_LONG):
         return Preview(element, "", file.name)
     lives = min(LIVES.get(element, LOADED_IN_PARTS), at_most)
-    return Preview(element, storage.sign_view(file.key, filename=file.name, content_type=content_type, lives=lives), file.name)
+    return Preview(
+        element, storage.sign_view(file.object_key, filename=file.name, content_type=content_type, lives=lives), file.name
+    )
+
+
+def thumbnail_url(file: File) -> str:
+    """A URL of the bucket that shows the file's thumbnail, and lets browsers keep it."""
+    assert file.thumbnail, "the caller asks for one that is there"
+    return storage.sign_view(
+        file.thumbnail, filename="thumbnail.webp", content_type="image/webp", lives=LOADED_IN_PARTS, keep=True
+    )
 
 
 def shown(content_type: str, name: str) -> Shown:

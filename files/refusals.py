@@ -6,9 +6,13 @@ from http import HTTPStatus
 
 
 class Refusal(Exception):
-    """`code` is for programs and never changes; `status` is of RFC 9110; `fields` has a sentence for each field at fault."""
+    """`code` is for programs and never changes; `status` is of RFC 9110; `fields` has a sentence for each field at fault.
+
+    `reason` is a code of `files.reasons`, where a file was rejected.
+    """
 
     code = "refused"
     status = HTTPStatus.BAD_REQUEST
     fields: dict[str, str] | None = None
+    reason: str | None = None
     headers: dict[str, str] | None = None

@@ -53,13 +53,14 @@ class Signer:
         signature = self._signature(moment, method, target, canonical_query, signed)
         return f"{self.endpoint}{target}?{canonical_query}&X-Amz-Signature={signature}"
 
-    def authorize(self, method: str, path: str) -> tuple[str, dict[str, str]]:
-        """What to ask for, and the headers that sign a request without a body: it is sent by us, and now.
+    def authorize(self, method: str, path: str, more: Mapping[str, str] = {}) -> tuple[str, dict[str, str]]:
+        """What to ask for, and the headers that sign a request without a body: it is sent by us, and now. `more` are headers
+        that it has besides, by names in lower case.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
         """
         moment = datetime.now(UTC).strftime(MOMENT)
-        headers = {"x-amz-content-sha256": UNSIGNED, "x-amz-date": moment}
+        headers = {"x-amz-content-sha256": UNSIGNED, "x-amz-date": moment, **more}
         signed = {"host": host(self.endpoint), **headers}
         target = quoted_path(path)
         signature = self._signature(moment, method, target, "", signed)

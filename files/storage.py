@@ -6,14 +6,18 @@ one of `Error`, for `files.errors` to name the bucket.
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import certifi
 from botocore.exceptions import BotoCoreError, ClientError
@@ -27,18 +31,25 @@ from .sigv4 import Signer, quoted_path
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef
+    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef, DeleteTypeDef
 
 
 class BucketError(Exception):
     """The bucket answered, and not by what was asked for."""
 
 
+class Missing(BucketError):
+    """There is no such object."""
+
+
 Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 
+URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CORS_RULE_ID = "uploadkit"
-CORS_HEADERS = ["content-type", "if-none-match"]  # those of `sign_put`, in lower case and in order, as browsers ask
+CHECKSUM = "x-amz-checksum-sha256"
+PROBE = "probe/checksum"  # is never there for longer than a moment
+CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,19 @@ class Head:
     size: int
     content_type: str
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The first bytes of an object, and what the bucket says of it; where they are all of it, their SHA-256 in hexadecimal.
+
+    `encoded`: whoever put it said Content-Encoding, which no signature forbids. A browser makes other bytes of these.
+    """
+
+    head: Head
+    first: bytes
+    sha256: str | None = None
+    encoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +97,19 @@ def _signer() -> Signer:
     )
 
 
-def sign_put(key: str, *, content_type: str, size: int, lives: int) -> SignedPut:
+def sign_put(key: str, *, content_type: str, size: int, lives: int, sha256: str | None = None) -> SignedPut:
     """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds.
+
+    With `sha256`, in hex, the bucket compares it with the bytes that came, and refuses others (400 BadDigest).
 
     A presigned URL can be used until it expires; `If-None-Match: *` makes the bucket refuse the second PUT (412,
     RFC 9110 section 13.1.2).
     """
-    headers = {"content-type": content_type, "if-none-match": "*"}
-    url = _signer().presign("PUT", _path(key), headers={**headers, "content-length": str(size)}, lives=lives)
-    return SignedPut(url, "PUT", {"Content-Type": content_type, "If-None-Match": "*"})
+    headers = {"Content-Type": content_type, "If-None-Match": "*"}
+    if sha256:
+        headers[CHECKSUM] = base64.b64encode(bytes.fromhex(sha256)).decode()
+    signed = {"content-length": str(size)} | {name.lower(): value for name, value in headers.items()}
+    return SignedPut(_signer().presign("PUT", _path(key), headers=signed, lives=lives), "PUT", headers)
 
 
 def sign_get(key: str, *, filename: str, lives: int) -> str:
@@ -90,10 +118,14 @@ def sign_get(key: str, *, filename: str, lives: int) -> str:
     return _signer().presign("GET", _path(key), query={"response-content-disposition": disposition}, lives=lives)
 
 
-def sign_view(key: str, *, filename: str, content_type: str, lives: int) -> str:
-    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`."""
+def sign_view(key: str, *, filename: str, content_type: str, lives: int, keep: bool = False) -> str:
+    """Sign a URL by which a browser shows `key` as of that type, whatever it was stored as, and saves it as `filename`. It may
+    `keep` what it was shown for as long.
+    """
     disposition = content_disposition_header(as_attachment=False, filename=filename) or "inline"
     query = {"response-content-disposition": disposition, "response-content-type": content_type}
+    if keep:
+        query["response-cache-control"] = f"private, max-age={lives}, immutable"
     return _signer().presign("GET", _path(key), query=query, lives=lives)
 
 
@@ -106,6 +138,71 @@ def head(key: str) -> Head | None:
     return Head(int(fields["Content-Length"]), fields.get("Content-Type", ""), fields["ETag"].strip('"'))
 
 
+def opening(key: str, length: int) -> Opening | None:
+    """Ask what is stored under `key`, and for its first `length` bytes, in one request; None if nothing is."""
+    answer = _ask("GET", key, range=f"bytes=0-{length - 1}")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return None
+    if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is empty, which no signed PUT can have made it
+        empty = head(key)
+        return Opening(empty, b"") if empty else None
+    fields = _checked("GetObject", answer).headers
+    size = int(fields.get("Content-Range", "/" + fields["Content-Length"]).rpartition("/")[2])
+    found = Head(size, fields.get("Content-Type", ""), fields["ETag"].strip('"'))
+    whole = hashlib.sha256(answer.data).hexdigest() if size <= length else None
+    encoded = fields.get("Content-Encoding", "identity").lower() != "identity"
+    return Opening(found, answer.data[:length], whole, encoded)
+
+
+@cache
+def verifies_checksums() -> bool:
+    """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what
+    is there has it. Each process tries once, with a byte that must be refused.
+    """
+    put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
+    answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise BucketError(f"PutObject was answered by {answer.status}")
+    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        delete(PROBE)
+    return answer.status == HTTPStatus.BAD_REQUEST
+
+
+def ending(key: str, size: int, length: int) -> bytes:
+    """The last `length` bytes of an object of `size` bytes."""
+    return _checked("GetObject", _ask("GET", key, range=f"bytes={max(0, size - length)}-{size - 1}")).data
+
+
+@contextmanager
+def reading(key: str) -> Iterator[BinaryIO]:
+    """The object as a stream, for whoever reads all of it. It may take its time, but not 30 s without a byte."""
+    target, headers = _signer().authorize("GET", _path(key))
+    answer = _connections().urlopen(
+        "GET",
+        target,
+        headers=headers,
+        retries=False,
+        redirect=False,
+        preload_content=False,
+        decode_content=False,
+        timeout=Timeout(connect=2, read=30),
+    )
+    try:
+        # 404 is a bucket too that has another name, or that is only starting; its files are not gone.
+        if answer.status == HTTPStatus.NOT_FOUND and b"NoSuchKey" in answer.data:
+            raise Missing(key)
+        yield cast("BinaryIO", _checked("GetObject", answer))
+    finally:
+        answer.close()  # what is left unread is not waited for
+        answer.release_conn()
+
+
+def write(key: str, body: IO[bytes] | bytes, *, content_type: str) -> str:
+    """Store what we made ourselves, in the place of what an earlier attempt may have left. Return its ETag without quotes."""
+    answer = _client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type)
+    return answer["ETag"].strip('"')
+
+
 @dataclass(frozen=True, slots=True)
 class Preflight:
     """What the bucket answers a browser that asks whether it may PUT; `date` is the bucket's own clock, to the second."""
@@ -114,12 +211,15 @@ class Preflight:
     date: datetime | None
 
 
-def preflight(key: str, origin: str) -> Preflight:
-    """Ask as a browser on a page of `origin` does before it sends a PUT (https://fetch.spec.whatwg.org/#cors-preflight-fetch)."""
+def preflight(key: str, origin: str, *, checksum: bool) -> Preflight:
+    """Ask as a browser on a page of `origin` does before it sends a PUT, with a checksum or without
+    (https://fetch.spec.whatwg.org/#cors-preflight-fetch).
+    """
+    headers = CORS_HEADERS if checksum else [name for name in CORS_HEADERS if name != CHECKSUM]
     asked = {
         "Origin": origin,
         "Access-Control-Request-Method": "PUT",
-        "Access-Control-Request-Headers": ",".join(CORS_HEADERS),
+        "Access-Control-Request-Headers": ",".join(headers),
     }
     answer = _connections().urlopen("OPTIONS", quoted_path(_path(key)), headers=asked, retries=False, redirect=False)
     fields = answer.headers
@@ -127,7 +227,7 @@ def preflight(key: str, origin: str) -> Preflight:
         HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
         and fields.get("Access-Control-Allow-Origin") in ("*", origin)
         and _lists(fields.get("Access-Control-Allow-Methods"), ["put"])
-        and _lists(fields.get("Access-Control-Allow-Headers"), CORS_HEADERS)
+        and _lists(fields.get("Access-Control-Allow-Headers"), headers)
     )
     try:
         date = parsedate_to_datetime(fields.get("Date", ""))
@@ -165,11 +265,11 @@ def _connections() -> HTTPConnectionPool:
     return manager.connection_from_url(endpoint)
 
 
-def _ask(method: str, key: str) -> BaseHTTPResponse:
+def _ask(method: str, key: str, **more: str) -> BaseHTTPResponse:
     """Send a request without a body. Redirects are not followed: a bucket in another place is a setting to mend."""
     # By headers, since urllib3 looks at every character of an address.
-    target, headers = _signer().authorize(method, _path(key))
-    return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False)
+    target, headers = _signer().authorize(method, _path(key), more)
+    return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False, decode_content=False)
 
 
 def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:
@@ -212,12 +312,14 @@ def _client() -> S3Client:
 
 
 def delete_many(keys: Iterable[str]) -> dict[str, str]:
-    """Remove up to 1,000 objects in one request. Return the keys that the bucket refused, each with its reason."""
-    answer = _client().delete_objects(
-        Bucket=settings.R2_BUCKET,
-        Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True},
-    )
-    return {error["Key"]: f"{error.get('Code', '')} {error.get('Message', '')}".strip() for error in answer.get("Errors", [])}
+    """Remove objects, 1,000 in a request. Return the keys that the bucket refused, each with its reason."""
+    left: Iterator[str] = iter(keys)
+    refused: dict[str, str] = {}
+    while some := list(itertools.islice(left, DELETE_LIMIT)):
+        wanted: DeleteTypeDef = {"Objects": [{"Key": key} for key in some], "Quiet": True}
+        errors = _client().delete_objects(Bucket=settings.R2_BUCKET, Delete=wanted).get("Errors", [])
+        refused |= {error["Key"]: f"{error.get('Code', '')} {error.get('Message', '')}".strip() for error in errors}
+    return refused
 
 
 def set_up(origins: list[str]) -> bool:

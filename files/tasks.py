@@ -1,23 +1,36 @@
 import logging
+from datetime import datetime, timedelta
 
 from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import uploads
+from . import checking, sweeps, trail
 
 logger = logging.getLogger(__name__)
 
 
 @shared_task
 def cleanup_pending() -> None:
-    swept = uploads.sweep(older_than=settings.PENDING_MAX_AGE)
+    swept = sweeps.sweep()
     logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
 
 @shared_task
 def empty_trash() -> None:
-    uploads.empty_trash()
+    sweeps.empty_trash()
+
+
+# Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
+@shared_task(time_limit=settings.CHECK_LEASE // timedelta(seconds=1))
+def check(key: str, ticket: str, request_id: str | None = None) -> None:
+    with trail.caused_by(request_id):
+        checking.check(key, datetime.fromisoformat(ticket))
+
+
+@shared_task
+def queue_checks() -> None:
+    checking.queue_due()
 
 
 @shared_task

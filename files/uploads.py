@@ -1,52 +1,54 @@
-"""The life of a file: sign, confirm, cancel, rename, trash, restore, sweep.
+"""The life of a file: sign, confirm, check, cancel, rename, trash, restore. What goes is in `files.sweeps`.
 
       (nothing) --sign--> PENDING --confirm--> READY --trash--> TRASHED
-                             |                   |  <-restore--    |
-                      cancel, sweep              |         after ten seconds
-                             '----> DELETING <---+-----------------'
-                                       |
-                     object gone, then document gone
+                          |   |                ^  | <-restore--    |
+                          |   '-> CHECKING ----'  |      after ten seconds
+                          |       |      |        |                |
+                       cancel, sweep     |        '-> DELETING <---+
+                          |       |      v                ^        |
+                          |       |   REJECTED --a month--+   object gone,
+                          '-------+-----------------------'   then document gone
 
-Only this module changes a file's status, each time by one compare-and-set that names the status it expects: whoever comes
-second finds nothing to change. MongoDB and the bucket share no transaction, so the order of the steps is what keeps them
-in agreement, and every step can be repeated:
+Only these two modules change a file's status, each time by one compare-and-set that names the status it expects, and writes
+the event of `files.trail` with it: whoever comes second finds nothing to change. MongoDB and the bucket share no transaction,
+so the order of the steps is what keeps them in agreement, and every step can be repeated:
 
 - The document comes before the URL. A document without an object is harmless; the sweep removes it.
-- The object goes before the document. A crash in between leaves a DELETING document, which the next sweep finishes.
-- A young key is remembered for a day after its document went (`SpentKey`). Its URL may still be good, or a slow PUT be under
-  way that no one can stop: what they put there, a later sweep deletes.
+- What we write ourselves is named in the document before it is in the bucket.
+- The object goes before the document, which `files.sweeps` sees to.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils.translation import gettext as _
-from pymongo import UpdateOne
 
-from . import names, storage
-from .documents import File, FileQuerySet, Share, Signing, SpentKey, Status, named
-from .kinds import kind_of
+from . import content, names, policies, storage, sweeps, trail
+from .documents import File, FileQuerySet, Status, named
+from .kinds import PICTURES, kind_of
 from .models import StoredFile
+from .reasons import SENTENCES, Reason
 from .refusals import Refusal
+from .trail import CHECKER
 
 logger = logging.getLogger(__name__)
 
-TRASH_LIVES: timedelta = settings.TRASH_LIVES
-URL_LIVES = 60  # seconds that an upload or download URL is good for
-URL_DEAD = timedelta(seconds=URL_LIVES + 60)  # after its signing, with a minute for clocks that disagree
-# No PUT is still under way then: 50 MiB in a day are 600 bytes a second.
-PUT_OVER = timedelta(days=1)
-REASONS_KEPT = 100
+now = trail.now
+
+BEFORE_TRASH = (Status.PENDING, Status.CHECKING, Status.READY, Status.REJECTED)
 UNFINISHED_SHOWN = 20
+# Until a check that was queued is given to somebody else, since the queue may have lost it.
+QUEUED = timedelta(minutes=1)
+DUE_AT_ONCE = 1000
 
 
 class NotFound(Refusal):
@@ -84,6 +86,25 @@ class Mismatch(Refusal):
         )
 
 
+class Rejected(Refusal):
+    code = "rejected"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(SENTENCES[Reason(reason)])
+        self.reason = Reason(reason).value
+
+
+class WrongName(Refusal):
+    """A new name that says of the file what it is not."""
+
+    code = "invalid"
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.fields = {"name": sentence}
+
+
 class AlreadyReady(Refusal):
     code = "already_ready"
     status = HTTPStatus.CONFLICT
@@ -101,60 +122,257 @@ class Signed:
     expires_at: datetime
 
 
-def now() -> datetime:
-    """The time as MongoDB keeps it: UTC, in milliseconds."""
-    moment = datetime.now(UTC)
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-def sign(owner_id: str, *, filename: str, content_type: str, size: int) -> Signed:
-    """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`.
+def sign(
+    owner_id: str, *, filename: str, content_type: str, size: int, policy: str = policies.DEFAULT, sha256: str | None = None
+) -> Signed:
+    """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`, and of that SHA-256 if it is given.
 
     Takes what `files.forms` has cleaned. Raises one of `documents.Error` when the document could not be written; then no
     URL exists either.
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    File.insert(key=key, owner_id=owner_id, name=filename, content_type=content_type, size=size, created_at=created_at)
-    put = storage.sign_put(key, content_type=content_type, size=size, lives=URL_LIVES)
-    return Signed(key, put, created_at + timedelta(seconds=URL_LIVES))
+    File.insert(
+        key=key,
+        owner_id=owner_id,
+        name=filename,
+        content_type=content_type,
+        size=size,
+        created_at=created_at,
+        policy=policy,
+        sha256=sha256,
+    )
+    put = storage.sign_put(key, content_type=content_type, size=size, lives=storage.URL_LIVES, sha256=sha256)
+    return Signed(key, put, created_at + timedelta(seconds=storage.URL_LIVES))
+
+
+class Check(StrEnum):
+    """What takes too long for a request, in this order."""
+
+    INTEGRITY = "integrity"
+    SCAN = "scan"
+    IMAGE = "image"
+
+
+def needed(detected: str, policy: policies.Policy) -> list[Check]:
+    """Which checks a file has to pass after its arrival, by what its bytes are."""
+    picture = detected in PICTURES or (policy.images == policies.Images.CLEAN and detected.startswith("image/"))
+    return [check for check, wanted in ((Check.SCAN, policy.scan), (Check.IMAGE, picture)) if wanted]
 
 
 def confirm(owner_id: str, key: str) -> File:
-    """Make the upload READY if the bucket has what was signed. Confirming a READY file again changes nothing.
+    """Make the upload READY if the bucket has what was signed, or CHECKING if that takes longer to see. Confirming it again
+    changes nothing, and says how it stands.
 
-    Raises NotFound, NotUploaded, Mismatch; `storage.Error` when the bucket does not answer.
+    Raises NotFound, NotUploaded, Mismatch, Rejected; `storage.Error` when the bucket does not answer.
     """
     if not names.is_key_of(owner_id, key):
         raise NotFound
     # The bucket is asked first, so that what it has is a condition of the compare-and-set, and MongoDB is asked once.
     try:
-        found = storage.head(key)
+        arrival = storage.opening(key, content.FIRST)
+        look = _look(key, arrival) if arrival else None
     except storage.Error:
-        file = fetch(owner_id, key)
-        if file.status == Status.READY:
-            return file
-        raise
-    return (found and _turn_ready(owner_id, key, found)) or _not_turned(owner_id, key, found)
+        file = fetch(owner_id, key, *BEFORE_TRASH)
+        if file.status == Status.PENDING:
+            raise
+        return _settled(file)
+    ready = _turn_ready(owner_id, key, arrival, look) if arrival and look else None
+    return ready or _turn_slowly(fetch(owner_id, key, *BEFORE_TRASH), arrival, look)
 
 
-def _turn_ready(owner_id: str, key: str, found: storage.Head) -> File | None:
-    as_signed = {"size": found.size, "content_type": found.content_type}
-    return File.turn(owner_id, key, [Status.PENDING], Status.READY, having=as_signed, ready_at=now(), etag=found.etag)
+def _settled(file: File) -> File:
+    """A file that was confirmed before. Raises Rejected."""
+    if file.status == Status.REJECTED:
+        raise Rejected(file.reason or Reason.TYPE)
+    return file
 
 
-def _not_turned(owner_id: str, key: str, found: storage.Head | None) -> File:
-    """Why a confirm changed nothing: the file is READY already, or it is not as it was signed, or a sweep has given it up."""
-    file = fetch(owner_id, key)
-    if file.status == Status.READY:
-        return file
-    raise Mismatch(file, found) if found else NotUploaded
+def _look(key: str, arrival: storage.Opening) -> content.Look:
+    """What the bytes are. The key ends as the name does that was signed."""
+    if arrival.encoded:
+        return content.Look(names.UNKNOWN, Reason.INTEGRITY)
+    head, last = arrival.head, b""
+    if head.size > content.FIRST and content.needs_end(head.content_type, key):
+        last = storage.ending(key, head.size, content.LAST)
+    return content.look(head.content_type, key, arrival.first, last)
+
+
+def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content.Look) -> File | None:
+    """The way of most files, without reading the document first: nothing is left to check, and the bucket vouches for the
+    checksum where one was signed.
+    """
+    if look.fault or look.detected in PICTURES:
+        return None
+    found = arrival.head
+    content_types = {"$in": [found.content_type, names.UNKNOWN]}
+    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
+    plain = {"policy": {"$in": [None, *policies.plain()]}}
+    return File.turn(
+        key,
+        Status.PENDING,
+        Status.READY,
+        who=owner_id,
+        what="confirmed",
+        having={**as_signed, **plain, **_with_its_checksum(arrival)},
+        ready_at=now(),
+        **_found_out(arrival, look),
+    )
+
+
+def _found_out(arrival: storage.Opening, look: content.Look) -> dict[str, Any]:
+    known = {"etag": arrival.head.etag, "detected": look.detected}
+    return known | ({"sha256": arrival.sha256} if arrival.sha256 else {})
+
+
+def _with_its_checksum(arrival: storage.Opening) -> dict[str, object]:
+    if arrival.sha256:
+        return {"sha256": {"$in": [None, arrival.sha256]}}
+    return {} if storage.verifies_checksums() else {"sha256": None}
+
+
+def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look | None) -> File:
+    """What `_turn_ready` did not take: it has checks to pass, or a time to live, was confirmed already, or is not as signed."""
+    if file.status != Status.PENDING:
+        return _settled(file)
+    if arrival is None or look is None:
+        raise NotUploaded
+    found = arrival.head
+    if not _as_signed(file, found):
+        raise Mismatch(file, found)
+    known = _found_out(arrival, look)
+    differs = file.sha256 and arrival.sha256 not in (None, file.sha256)
+    fault = look.fault or (Reason.INTEGRITY if differs else None)
+    if fault:
+        turned = reject(file, fault, who=file.owner_id, **known | {"sha256": file.sha256})
+    else:
+        turned = _turn_checking(file, _checks(file, arrival, look), known)
+    return _settled(turned or fetch(file.owner_id, file.key, *BEFORE_TRASH))
+
+
+def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
+    unproven = file.sha256 and not arrival.sha256 and not storage.verifies_checksums()
+    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
+
+
+def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> File | None:
+    if not checks:
+        return _pass(file, who=file.owner_id, what="confirmed", **known)
+    return File.turn(
+        file.key,
+        Status.PENDING,
+        Status.CHECKING,
+        who=file.owner_id,
+        what="confirmed",
+        checks=checks,
+        step=checks[0],
+        check_at=now() + QUEUED,
+        **known,
+    )
+
+
+def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {}, **known: Any) -> File | None:
+    """Make a file READY that passed all it had to. Return it, or None if it is no longer what it was."""
+    lives, moment = policies.of(file.policy or policies.DEFAULT).ready_lives, now()
+    return File.turn(
+        file.key,
+        Status(file.status),
+        Status.READY,
+        who=who,
+        what=what,
+        having=having,
+        ready_at=moment,
+        expires_at=moment + lives if lives else None,
+        checks=None,
+        step=None,
+        check_at=None,
+        attempts=None,
+        **known,
+    )
+
+
+# --- checks: `files.checking` makes them ------------------------------------------------------------------------------------
+
+
+def due_checks() -> list[File]:
+    """Files to check that nobody works on, each with a new ticket (its `check_at`) for whoever takes it."""
+    moment = now()
+    due = File.due_for_a_check(moment, DUE_AT_ONCE)
+    found = (File.note(key, Status.CHECKING, having={"check_at": {"$lte": moment}}, check_at=moment + QUEUED) for key in due)
+    return [file for file in found if file]
+
+
+def take(key: str, ticket: datetime) -> File | None:
+    """Take a CHECKING file to work on until CHECK_LEASE is over; its `check_at` is the ticket from then on.
+
+    None: it has no such ticket any more. Somebody else works on it, or it is CHECKING no longer.
+    """
+    return _hold(key, ticket, counted="attempts")
+
+
+def go_on(file: File, **known: Any) -> File | None:
+    """Work on for CHECK_LEASE from now, with a new ticket; None if the file was taken away."""
+    assert file.check_at is not None, "a file that was taken has a ticket"
+    return _hold(file.key, file.check_at, **known)
+
+
+def _hold(key: str, ticket: datetime, **change: Any) -> File | None:
+    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
+
+
+def put_off(file: File, wait: timedelta) -> None:
+    """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
+    attempts = max(0, (file.attempts or 0) - 1)
+    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
+
+
+def pass_checks(file: File, **known: Any) -> File | None:
+    """Make a file READY that was taken and has passed; None if it was taken away meanwhile."""
+    passed = _pass(file, who=CHECKER, what="passed", having={"check_at": file.check_at}, **known)
+    if passed and passed.leftovers:
+        sweeps.clear_leftovers(passed)
+    return passed
+
+
+def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> File | None:
+    """Make a PENDING or CHECKING file REJECTED, then remove its objects; None if it is no longer what it was."""
+    moment = now()
+    rejected = File.turn(
+        file.key,
+        Status(file.status),
+        Status.REJECTED,
+        who=who,
+        what="rejected",
+        reason=reason,
+        having={"check_at": file.check_at},
+        rejected_at=moment,
+        check_at=moment,
+        step=None,
+        leftovers=list(file.signing.objects),
+        **known,
+    )
+    if rejected:
+        sweeps.clear_leftovers(rejected)
+    return rejected
+
+
+def dismiss(owner_id: str, key: str) -> None:
+    """Take a rejected file from its owner's page; the record stays. Raises NotFound."""
+    if not names.is_key_of(owner_id, key):
+        raise NotFound
+    if not File.note(key, Status.REJECTED, having={"owner_id": owner_id}, dismissed=True):
+        raise NotFound
 
 
 def has_arrived(file: File) -> bool:
     """Whether the bucket has what was signed. Raises `storage.Error`."""
     found = storage.head(file.key)
-    return found is not None and (found.size, found.content_type) == (file.size, file.content_type)
+    return found is not None and _as_signed(file, found)
+
+
+def _as_signed(file: File, found: storage.Head) -> bool:
+    """Where no type is signed some buckets make one of the key's ending: SeaweedFS does."""
+    return found.size == file.size and file.content_type in (found.content_type, names.UNKNOWN)
 
 
 class Unfinished(NamedTuple):
@@ -192,26 +410,38 @@ def fetch(owner_id: str, key: str, *statuses: Status) -> File:
 
 def download_url(file: File | StoredFile) -> str:
     """A URL that downloads the file under its own name for the next minute."""
-    return storage.sign_get(file.key, filename=file.name, lives=URL_LIVES)
+    return storage.sign_get(file.object_key, filename=file.name, lives=storage.URL_LIVES)
 
 
 def cancel(owner_id: str, key: str) -> None:
-    """Give up an upload that is not confirmed. Raises NotFound, AlreadyReady."""
-    uploading = (Status.PENDING, Status.READY, Status.DELETING)
+    """Give up an upload that is not READY. Raises NotFound, AlreadyReady."""
+    uploading = (Status.PENDING, Status.CHECKING, Status.READY, Status.DELETING)
     file = fetch(owner_id, key, *uploading)
-    if file.status == Status.PENDING:
+    if file.status in (Status.PENDING, Status.CHECKING):
+        before = Status(file.status)
         # None: between the two a confirm won, or another cancel did.
-        file = File.turn(owner_id, key, [Status.PENDING], Status.DELETING) or fetch(owner_id, key, *uploading)
-    if file.status == Status.READY:
+        file = _turn_of(owner_id, key, before, Status.DELETING, "cancelled") or fetch(owner_id, key, *uploading)
+    if file.status != Status.DELETING:
         raise AlreadyReady
-    _discard(file)
+    sweeps.discard(file)
+
+
+def _turn_of(owner_id: str, key: str, before: Status, after: Status, what: str, **fields: Any) -> File | None:
+    """A compare-and-set that the owner brings about."""
+    return File.turn(key, before, after, who=owner_id, what=what, having={"owner_id": owner_id}, **fields)
 
 
 def rename(owner_id: str, key: str, name: str) -> File:
-    """Give a READY file another name, one that `files.forms` has cleaned. The bucket does not know it. Raises NotFound."""
+    """Give a READY file another name, one that `files.forms` has cleaned. The bucket does not know it.
+
+    Raises NotFound, WrongName.
+    """
     signed = fetch(owner_id, key, Status.READY)
+    policy = policies.of(signed.policy or policies.DEFAULT)
+    if sentence := policy.fault_of_name(name) or content.contradiction(signed.content_type, name):
+        raise WrongName(sentence)
     kind = kind_of(signed.content_type, name)
-    file = File.turn(owner_id, key, [Status.READY], Status.READY, kind=kind, **named(name))
+    file = _turn_of(owner_id, key, Status.READY, Status.READY, "renamed", kind=kind, **named(name))
     if file is None:  # trashed between the two
         raise NotFound
     return file
@@ -223,7 +453,8 @@ def trash(owner_id: str, keys: Iterable[str]) -> int:
     Return how many of the keys are in the trash. That some were there already is no error, since the first answer may have been
     lost on the way; these can be undone from now on as well.
     """
-    return _those_of(owner_id, keys).turn([Status.READY, Status.TRASHED], Status.TRASHED, trashed_at=now())
+    files = _those_of(owner_id, keys)
+    return files.turn([Status.READY, Status.TRASHED], Status.TRASHED, who=owner_id, what="deleted", trashed_at=now())
 
 
 def restore(owner_id: str, keys: Iterable[str]) -> int:
@@ -231,165 +462,9 @@ def restore(owner_id: str, keys: Iterable[str]) -> int:
 
     That some were there already is no error, as with `trash`.
     """
-    return _those_of(owner_id, keys).turn([Status.TRASHED, Status.READY], Status.READY, unset__trashed_at=True)
+    files = _those_of(owner_id, keys)
+    return files.turn([Status.TRASHED, Status.READY], Status.READY, who=owner_id, what="restored", trashed_at=None)
 
 
 def _those_of(owner_id: str, keys: Iterable[str]) -> FileQuerySet:
     return File.objects.owned_by(owner_id).keyed(key for key in keys if names.is_key_of(owner_id, key))  # type: ignore[no-any-return]
-
-
-def delete_many(keys: Iterable[str]) -> int:
-    """Delete files of any owner and status, for operations; up to 1,000 keys.
-
-    Return how many the bucket did not delete now; the next sweep does.
-    """
-    doomed = list(keys)
-    living = (Status.PENDING, Status.READY, Status.TRASHED)
-    File.objects.keyed(doomed).filter(status__in=living).update(status=Status.DELETING)
-    try:
-        result = Sweep()
-        _finish(doomed, result)
-    except storage.Error as error:
-        logger.warning("the bucket did not delete %d files, the next sweep will: %s", len(doomed), error)
-        return len(doomed)
-    return result.refused
-
-
-@dataclass(slots=True)
-class Sweep:
-    """What a sweep did: documents given up and removed, keys refused, and what the bucket said of the first 100 of those."""
-
-    expired: int = 0
-    removed: int = 0
-    refused: int = 0
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
-def sweep(
-    *,
-    older_than: timedelta,
-    batch: int = storage.DELETE_LIMIT,
-    batches: int | None = None,
-    dry_run: bool = False,
-    each: Callable[[list[str]], None] = lambda keys: None,
-) -> Sweep:
-    """Give up PENDING uploads older than `older_than`, delete what is TRASHED for longer than `TRASH_LIVES` and finish what is
-    DELETING, `batch` keys at a time (at most 1,000).
-
-    Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
-    is DELETING until a sweep has seen its object gone. Memory is that of one batch. `each` is called with the keys of every
-    batch of documents before it is worked on; `batches` bounds the number of these, and of batches of spent keys. Raises
-    `storage.Error` when the bucket does not answer; what was claimed by then is left for the next sweep.
-    """
-    result = Sweep()
-    moment = now()
-    overdue = File.objects.pending().created_before(moment - older_than)
-    # What is DELETING comes first, so that what this very sweep claims is not met a second time; and only what was signed by
-    # now, so that it does not run after those who cancel meanwhile.
-    deleting = File.objects.deleting().created_before(moment)
-    trashed = File.objects.trashed_before(moment - TRASH_LIVES)
-    doomed = (_batches(files, batch) for files in (deleting, trashed, overdue))
-    for keys in itertools.islice(itertools.chain.from_iterable(doomed), batches):
-        each(keys)
-        if dry_run:
-            result.expired += File.objects.keyed(keys).pending().count()
-            result.removed += len(keys)
-        else:
-            result.expired += _claim(keys, moment)
-            _finish(keys, result)
-    if not dry_run:
-        for keys in itertools.islice(_spent(moment, batch), batches):
-            _look_again(keys, moment, result)
-    return result
-
-
-def empty_trash() -> Sweep:
-    """Delete what can no longer be undone. Raises `storage.Error`."""
-    result, moment = Sweep(), now()
-    for keys in _batches(File.objects.trashed_before(moment - TRASH_LIVES), storage.DELETE_LIMIT):
-        _claim(keys, moment)
-        _finish(keys, result)
-    return result
-
-
-def sweep_once() -> Sweep:
-    """One batch of documents and one of spent keys, for a person who waits for it."""
-    return sweep(older_than=settings.PENDING_MAX_AGE, batches=1)
-
-
-def _batches(files: FileQuerySet, size: int) -> Iterator[list[str]]:
-    last = None
-    while page := files.oldest_first(after=last).limit(size).signings():
-        last = page[-1]
-        yield [signing.key for signing in page]
-
-
-def _claim(keys: list[str], moment: datetime) -> int:
-    """Turn those of the keys DELETING that are still to go. Return how many of them were PENDING."""
-    # With its time: since it was looked for, a file may have been restored and trashed again.
-    File.objects.keyed(keys).trashed_before(moment - TRASH_LIVES).update(status=Status.DELETING)
-    claimed: int = File.objects.keyed(keys).pending().update(status=Status.DELETING)
-    return claimed
-
-
-def _finish(keys: list[str], result: Sweep) -> None:
-    """Remove the objects of those of `keys` that are DELETING, then their documents."""
-    # Asked again, since a confirm may have won one of them: a READY file's object must never be touched.
-    doomed = File.objects.keyed(keys).deleting().signings()
-    refused = _delete_objects([signing.key for signing in doomed], result)
-    result.removed += _forget([signing for signing in doomed if signing.key not in refused])
-
-
-def _delete_objects(keys: list[str], result: Sweep) -> set[str]:
-    """Delete the objects and return the keys that the bucket refused."""
-    refused = storage.delete_many(keys) if keys else {}
-    for key, reason in refused.items():
-        logger.warning("the bucket refused to delete %s: %s", key, reason)
-        if len(result.reasons) < REASONS_KEPT:
-            result.reasons[key] = reason
-    result.refused += len(refused)
-    return set(refused)
-
-
-def _forget(gone: list[Signing]) -> int:
-    """Remove DELETING documents whose objects are gone. Return how many there were."""
-    moment = now()
-    young = [signing for signing in gone if signing.moment > moment - PUT_OVER]
-    if young:  # before the document goes, so that at any moment one of the two knows the key
-        SpentKey._get_collection().bulk_write([_remember(signing, moment) for signing in young], ordered=False)
-    Share.forget(signing.key for signing in gone)  # before the document too, or nothing would lead to what a crash left
-    removed: int = File.objects.keyed(signing.key for signing in gone).deleting().delete()
-    return removed
-
-
-def _remember(signing: Signing, moment: datetime) -> UpdateOne:
-    dead = signing.moment + URL_DEAD
-    # The deletion just now was already the look at a URL that is dead.
-    look_at = dead if dead > moment else signing.moment + PUT_OVER
-    return UpdateOne({"_id": signing.key}, {"$set": {"signed_at": signing.moment, "look_at": look_at}}, upsert=True)
-
-
-def _spent(moment: datetime, size: int) -> Iterator[list[str]]:
-    # Whoever works on a batch puts it off, so that the next is another.
-    due = SpentKey.objects(look_at__lte=moment).order_by("look_at", "key")
-    while keys := list(due.limit(size).scalar("key")):
-        yield keys
-
-
-def _look_again(keys: list[str], moment: datetime, result: Sweep) -> None:
-    """Delete what came after its document went: once the URL is dead, and a last time when no PUT can be under way."""
-    refused = _delete_objects(keys, result)
-    looked = SpentKey.objects(key__in=[key for key in keys if key not in refused])
-    looked.filter(signed_at__lte=moment - PUT_OVER).delete()
-    looked.update(look_at=moment + PUT_OVER)
-    SpentKey.objects(key__in=refused).update(look_at=moment + URL_DEAD)
-
-
-def _discard(file: File) -> None:
-    """Remove a DELETING file's object, then its document. The sweep does what this leaves undone."""
-    try:
-        storage.delete(file.key)
-    except storage.Error as error:
-        logger.warning("the bucket did not delete %s, the next sweep will: %s", file.key, error)
-        return
-    _forget([Signing(file.key, file.created_at)])

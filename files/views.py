@@ -4,44 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers, patch_cache_control
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import names, previews, uploads, usage
-from .documents import Cursor, File, Order, Row, Status, Wanted
+from . import checking, names, previews, sweeps, uploads, usage
+from .documents import File, Row, Status
 from .errors import SignedOut
 from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
 from .kinds import LABELS, Kind
+from .listing import Cursor, Order, Wanted
 
 PAGE_SIZE = 50
 SELECTED_AT_MOST = 5_000  # files to delete at once; settings.DATA_UPLOAD_MAX_NUMBER_FIELDS lets all of them be brought back
 
 
 def signed_in(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Give the view the owner id. A stranger goes to sign in; a fragment, which cannot, is told to."""
+    """Give the view the owner id. A stranger goes to sign in; a fragment, which cannot, is told to. Nothing is cached that does
+    not say so itself.
+    """
 
     @wraps(view)
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.user.is_authenticated:
-            return view(request, str(request.user.pk), *args, **kwargs)
-        if request.headers.get("HX-Request"):
+            response = view(request, str(request.user.pk), *args, **kwargs)
+        elif request.headers.get("HX-Request"):
             raise SignedOut
-        return redirect_to_login(request.get_full_path() if request.method != "POST" else reverse("files:list"))
+        else:
+            response = redirect_to_login(request.get_full_path() if request.method != "POST" else reverse("files:list"))
+        if not response.has_header("Cache-Control"):
+            add_never_cache_headers(response)
+        return response
 
-    return never_cache(wrapper)
+    return wrapper
 
 
 def as_rows(files: Sequence[Row], more: str | None = None, nothing: dict[str, str] | None = None) -> str:
@@ -70,13 +77,13 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "kinds": LABELS,
         "orders": ORDERS,
         "later_page": after is not None,
-        "max_size": settings.MAX_UPLOAD_SIZE,
         "usage": usage.of(owner_id),
     }
     if after is None and not wanted.narrowed:
         # Which of them have arrived HTMX asks behind the page, which so needs no bucket.
         pending = File.unfinished(owner_id, uploads.UNFINISHED_SHOWN)
         context["unfinished"] = [uploads.Unfinished(file, None) for file in pending]
+        context["in_checking"] = File.in_checking(owner_id, uploads.UNFINISHED_SHOWN)
     return render(request, "files/list.html", context)
 
 
@@ -112,8 +119,15 @@ def unfinished(request: HttpRequest, owner_id: str) -> HttpResponse:
 @signed_in
 def confirm(request: HttpRequest, owner_id: str) -> HttpResponse:
     """What an upload's row turns into once the bucket has the file."""
-    file = uploads.confirm(owner_id, checked(KeyForm(request.POST))["key"])
-    return HttpResponse(as_rows([file.row()])) if request.headers.get("HX-Request") else redirect("files:list")
+    file = checking.confirm(owner_id, checked(KeyForm(request.POST))["key"])
+    return as_it_is(request, file) if request.headers.get("HX-Request") else redirect("files:list")
+
+
+def as_it_is(request: HttpRequest, file: File) -> HttpResponse:
+    """The row of a file that is READY, or that is being checked or was rejected."""
+    if file.status == Status.READY:
+        return HttpResponse(as_rows([file.row()]))
+    return render(request, "files/_checking.html", {"files": [file]})
 
 
 @require_POST
@@ -144,8 +158,33 @@ def download(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
 @require_safe
 @signed_in
 def row(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
-    """A file as the list has it, for whoever does not rename it after all."""
-    return HttpResponse(as_rows([uploads.fetch(owner_id, key, Status.READY).row()]))
+    """A file as the list has it, for whoever does not rename it after all. A row that waits for checks says what it has `seen`:
+    while that is how it stands, there is nothing to swap.
+    """
+    file = uploads.fetch(owner_id, key, Status.READY, Status.CHECKING, Status.REJECTED)
+    if file.status == Status.CHECKING and request.GET.get("seen") == file.stage:
+        return HttpResponse(status=HTTPStatus.NO_CONTENT)
+    return as_it_is(request, file)
+
+
+@require_POST
+@signed_in
+def dismiss(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Take the row of a rejected file away."""
+    uploads.dismiss(owner_id, key)
+    return HttpResponse() if request.headers.get("HX-Request") else redirect("files:list")
+
+
+@require_safe
+@signed_in
+def thumbnail(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
+    """Where the bucket shows a small picture of the file. Browsers may keep the answer for as long as its URL is good."""
+    file = uploads.fetch(owner_id, key, Status.READY)
+    if not file.thumbnail:
+        raise uploads.NotFound
+    response = redirect(previews.thumbnail_url(file))
+    patch_cache_control(response, private=True, max_age=previews.LOADED_IN_PARTS // 2)
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -185,7 +224,7 @@ def trash(request: HttpRequest, owner_id: str, keys: list[str]) -> HttpResponse:
     if not gone:
         raise uploads.NotFound
     template = "files/_trashed.html" if request.headers.get("HX-Request") else "files/trashed.html"
-    return render(request, template, {"keys": keys, "gone": gone, "undo_for": uploads.TRASH_LIVES.seconds})
+    return render(request, template, {"keys": keys, "gone": gone, "undo_for": sweeps.TRASH_LIVES.seconds})
 
 
 @require_POST

@@ -1,5 +1,5 @@
-// The page of somebody's files, in two halves: the queue, which sends files from the browser to the bucket, and the list. One
-// module, since every file more is another request of a first visit.
+// The uploader and its files, in two halves: the queue, which sends files from the browser to the bucket, and the list. One
+// module, since every file more is another request of a first visit. A page with {% uploader %} has both, but for the search.
 //
 // Rows and texts come from the page's templates, and a finished file from the server: the event "uploaded" on a row makes HTMX
 // confirm the upload and swap in what it became.
@@ -10,7 +10,9 @@ const ROWS_FAILED = 20;
 const RETRIES = 5; // by itself, of one upload
 const BACKOFF_MOST = 30_000; // milliseconds
 const STALLED_AFTER = 60_000; // milliseconds without a byte
-const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/list.html says the same
+const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/_uploader_head.html says the same
+const WAIT_MOST = 15 * 60_000; // milliseconds, that the queue waits for the site to take more; whoever is told more fails
+const READ_AT_ONCE = 8 * 1024 ** 2; // bytes of a file, to have its SHA-256 from the browser itself
 const SHOWN_EVERY = 250; // milliseconds
 const SMOOTHED_OVER = 4_000; // milliseconds of the moving average
 const NAME_LENGTH = 256; // characters that the site takes
@@ -64,11 +66,12 @@ function humanTime(seconds) {
 
 // --- the site ------------------------------------------------------------------------------------------------------------
 
-// Why an upload does not go on. `passes`: it is worth another try by itself; `wait`: milliseconds until the site takes more.
+// Why an upload does not go on. `passes`: it is worth another try by itself; `wait`: milliseconds until the site takes more;
+// `rejected`: the site keeps that it will not have these bytes.
 class Problem extends Error {
-  constructor(sentence, { status = 0, passes = false, wait = 0 } = {}) {
+  constructor(sentence, { status = 0, passes = false, wait = 0, rejected = false } = {}) {
     super(sentence);
-    Object.assign(this, { status, passes, wait });
+    Object.assign(this, { status, passes, wait, rejected });
   }
 }
 class Stopped extends Error {}
@@ -93,14 +96,48 @@ async function post(url, body) {
   if (response.ok) return answer;
   const { status } = response;
   const wait = status === 429 ? 1000 * (Number(response.headers.get("Retry-After")) || 1) : 0;
-  throw new Problem(answer.error, { status, wait, passes: mayPass(status) });
+  throw new Problem(answer.error, { status, wait: wait <= WAIT_MOST ? wait : 0, passes: mayPass(status) });
 }
 
 // The document of an upload that will not come. Where this fails, the cleanup sees to it.
 const giveBack = (key) => { post(uploader.dataset.cancelUrl, { key }).catch(() => {}); };
+const dismiss = (key) => {
+  const headers = { "X-CSRFToken": csrfToken(), "HX-Request": "true" };
+  fetch(`${uploader.dataset.filesUrl}${key}/dismiss`, { method: "POST", headers }).catch(() => {});
+};
 
 // A file that was changed or moved after it was chosen fails like a cut connection does.
 const readable = (file) => file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+
+// Its SHA-256 in hex, or "" where there can be no worker. WebCrypto is ten times as fast, but wants a file as a whole.
+async function sumOf(file, signal, moved) {
+  if (file.size <= READ_AT_ONCE && crypto.subtle) {
+    const sum = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
+    return [...new Uint8Array(sum)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  }
+  let worker, silent;
+  try {
+    return await new Promise((resolve, reject) => {
+      const alive = () => {
+        clearTimeout(silent);
+        silent = setTimeout(resolve, ANSWERED_WITHIN, "");
+      };
+      signal.addEventListener("abort", () => reject(new Stopped()), { once: true });
+      worker = new Worker(uploader.dataset.hashUrl);
+      worker.onerror = () => resolve("");
+      worker.onmessage = ({ data: { read, sum } }) => {
+        if (sum) resolve(sum);
+        else if (!read) reject(new Error("the file cannot be read"));
+        else { alive(); moved(read); }
+      };
+      worker.postMessage(file);
+      alive();
+    });
+  } finally {
+    clearTimeout(silent);
+    worker?.terminate();
+  }
+}
 
 function sleep(milliseconds, signal) {
   return new Promise((resolve, reject) => {
@@ -138,6 +175,7 @@ let lastId = 0;
 class Upload {
   constructor(file, name = file.name) {
     Object.assign(this, { file, name, id: ++lastId, key: "", sent: 0, tries: 0, pace: new Pace() });
+    this.sha256 = null; // not yet known
     this.arrived = false; // the bucket has the bytes; only the confirm is missing
     this.state = "waiting";
     this.sentence = says("waiting");
@@ -165,10 +203,14 @@ class Upload {
   async attempt() {
     if (!this.arrived) {
       this.giveUp();
+      this.show("reading", says("signing")); // for as long as it takes no time
+      this.sha256 ??= await this.sum();
+      if (this.stopper.signal.aborted) throw new Stopped();
       this.show("signing", says("signing"));
       // Never cut short: the answer has the only copy of a key that the site may have written down already.
-      const { file, name } = this;
-      const signed = await post(uploader.dataset.signUrl, { filename: name, contentType: file.type, size: file.size });
+      const { file, name, sha256 } = this;
+      const { signUrl, policy } = uploader.dataset;
+      const signed = await post(signUrl, { policy, filename: name, contentType: file.type, size: file.size, sha256 });
       this.key = signed.key;
       if (this.stopper.signal.aborted) throw new Stopped();
       await this.put(signed);
@@ -177,6 +219,20 @@ class Upload {
     }
     this.show("confirming", says("confirming"));
     await this.confirm();
+  }
+
+  // By which the bucket knows whether what arrives is what was here; "" where the browser cannot, or it would take too long.
+  async sum() {
+    if (this.file.size > uploader.dataset.hashMaxSize) return "";
+    try {
+      return await sumOf(this.file, this.stopper.signal, (bytes) => { this.read = bytes; });
+    } catch (problem) {
+      if (problem instanceof Stopped) throw problem;
+      if (await readable(this.file)) return "";
+      throw new Problem(says("changed"));
+    } finally {
+      this.read = 0;
+    }
   }
 
   // With full jitter, so that those who were cut off together do not all come back together.
@@ -208,7 +264,10 @@ class Upload {
         if (xhr.status >= 200 && xhr.status < 300) end();
         else if (xhr.status === 403) passes(says("expired"));
         else if (xhr.status === 412) passes(says("exists"));
-        else end(new Problem(says("refused", { status: xhr.status }), { passes: mayPass(xhr.status) || xhr.status === 429 }));
+        else if (xhr.status === 400 && /BadDigest|Mismatch/.test(xhr.responseText)) {
+          this.sha256 = null; // it may be the file that changed
+          passes(says("corrupted"));
+        } else end(new Problem(says("refused", { status: xhr.status }), { passes: mayPass(xhr.status) || xhr.status === 429 }));
       };
       xhr.onerror = () => { clearTimeout(this.stalled); this.diagnose().then(end); };
       xhr.onabort = () => end(new Stopped());
@@ -246,6 +305,7 @@ class Upload {
 
   tick() {
     if (this.state === "retrying") this.show(this.state, this.countdown());
+    if (this.read) this.show(this.state, says("reading", { percent: Math.floor((this.read / this.file.size) * 100) }));
     if (this.state !== "sending") return;
     this.pace.add(0);
     const { percent } = this;
@@ -263,7 +323,7 @@ class Upload {
         if (ok) return resolve();
         // The bucket has nothing, or not what was signed, or the key is given up: only a new upload can help.
         if ([404, 409, 422].includes(xhr.status)) this.arrived = false;
-        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status) }));
+        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status), rejected: isRejected(xhr) }));
       };
       queue.layout(); // HTMX asks nothing for a row that is not on the page
       htmx.trigger(this.row, "uploaded");
@@ -274,7 +334,7 @@ class Upload {
 
   giveUp() {
     if (this.arrived && !this.gone) return;
-    if (this.key) giveBack(this.key);
+    if (this.key) (this.rejected ? dismiss : giveBack)(this.key);
     this.key = "";
     this.sent = 0;
   }
@@ -286,6 +346,7 @@ class Upload {
     this.row = document.querySelector("#upload-row").content.firstElementChild.cloneNode(true);
     this.row.dataset.upload = this.id;
     part(this.row, "name").textContent = this.name;
+    part(this.row, "ending").textContent = this.name.match(/\.([a-z\d]{1,4})$/i)?.[1].toUpperCase() ?? "";
     part(this.row, "size").textContent = humanSize(this.file.size);
     for (const it of this.row.querySelectorAll("[aria-label]")) it.ariaLabel = fill(it.ariaLabel, { name: this.name });
     htmx.process(this.row);
@@ -313,7 +374,8 @@ class Upload {
     row.querySelector("progress").value = this.percent;
     if (part(row, "status").textContent !== this.sentence) part(row, "status").textContent = this.sentence;
     part(row, "sign-in").hidden = this.status !== 401;
-    act(row, "retry").hidden = act(row, "remove").hidden = !failed;
+    act(row, "remove").hidden = !failed;
+    act(row, "retry").hidden = !failed || this.rejected;
     act(row, "cancel").hidden = failed || state === "confirming";
     if (focused && focusIsLost(row)) (row.querySelector("[data-act]:not([hidden])") ?? row).focus();
   }
@@ -335,6 +397,7 @@ const queue = new (class Queue {
 
   get all() { return [...this.running, ...this.waiting, ...this.failed]; }
   get total() { return this.done + this.running.size + this.waiting.length; }
+  get again() { return [...this.failed].filter(({ rejected }) => !rejected); }
   get idle() { return !this.running.size && !this.waiting.length; }
 
   add(uploads) {
@@ -379,7 +442,7 @@ const queue = new (class Queue {
   finish(upload) {
     this.done += 1;
     this.bytesDone += upload.file.size;
-    this.whisper(says("done", { name: upload.name }));
+    this.whisper(says(rowOf(upload.key)?.matches(".checking") ? "checking" : "done", { name: upload.name }));
     const { idle, done, total } = this;
     if (idle && total > AT_ONCE) announce(says("allDone", { done, total: total + this.failed.size }));
   }
@@ -387,7 +450,8 @@ const queue = new (class Queue {
   fail(upload, problem) {
     this.failed.add(upload);
     this.bytes -= upload.file.size;
-    upload.giveUp();
+    upload.rejected = problem.rejected;
+    if (!upload.rejected) upload.giveUp(); // what is rejected is shown again by a reload, until it is removed here
     upload.show("failed", problem.message, problem.status);
     announce(`${says("failed", { name: upload.name })}. ${problem.message}`);
     if (problem.status === 401) this.paused = this.waiting.length > 0; // the others would only fail as well
@@ -483,7 +547,7 @@ const queue = new (class Queue {
     part(bar, "state").textContent = this.words(bytes - sent);
     act(bar, "pause").hidden = this.paused || this.idle;
     act(bar, "resume").hidden = !this.paused || this.idle;
-    act(bar, "retry-all").hidden = !failed.size;
+    act(bar, "retry-all").hidden = !this.again.length;
     if (focused && focusIsLost(bar)) (bar.hidden ? chooser : bar.querySelector("button:not([hidden])")).focus();
 
     const quarter = Math.floor(percent / 25);
@@ -600,6 +664,9 @@ function focusBehind(before) {
   (row?.querySelector("[autofocus], a:not([hidden]), button:not([hidden])") ?? chooser).focus();
 }
 
+const rowOf = (key) => [...list.children].find((row) => row.querySelector("[name=key]")?.value === key);
+const isRejected = (xhr) => xhr.getResponseHeader("X-Code") === "rejected";
+
 list.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   const upload = uploadOf(event.target);
@@ -614,7 +681,7 @@ bar.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   if (what === "pause") queue.pause();
   if (what === "resume") queue.resume();
-  if (what === "retry-all") queue.retry(...queue.failed);
+  if (what === "retry-all") queue.retry(...queue.again);
   if (what === "cancel-all") queue.remove(...queue.all);
 });
 
@@ -622,7 +689,7 @@ bar.addEventListener("click", (event) => {
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = csrfToken(); });
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  if (detail.isError) return;
+  if (detail.isError || !detail.shouldSwap) return;
   const row = detail.elt.closest("#files > li");
   if (row?.contains(document.activeElement)) {
     const before = row.previousElementSibling;
@@ -634,12 +701,13 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
 document.addEventListener("htmx:afterRequest", ({ detail }) => {
   const asked = detail.requestConfig?.elt;
   uploadOf(asked)?.answered(detail.xhr, detail.successful);
-  if (detail.successful) settle(asked?.closest("#unfinished li"));
+  if (detail.successful || isRejected(detail.xhr)) settle(asked?.closest("#unfinished li"));
 });
 
 for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   document.addEventListener(name, ({ detail }) => {
     if (uploadOf(detail.elt)) return;
+    if (looks(detail.elt)) return unanswered(detail);
     // The notice is behind a dialog, where nobody can go.
     const within = detail.elt.closest("dialog")?.querySelector("[role=alert]");
     if (within) within.textContent = answerOf(detail.xhr);
@@ -647,7 +715,7 @@ for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
   });
 }
 document.addEventListener("htmx:beforeRequest", ({ detail }) => {
-  if (!uploadOf(detail.elt)) notice.hidden = true; // that an upload goes on says nothing about it
+  if (!uploadOf(detail.elt) && !looks(detail.elt)) notice.hidden = true; // that an upload goes on says nothing about it
 });
 
 // What was left unfinished is finished or discarded now.
@@ -663,6 +731,45 @@ function answerOf(xhr) {
   const plain = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
   return plain ? xhr.responseText : says("unreachable");
 }
+
+// --- files under their checks: each row asks how it stands, ever more seldom, and some of many in any one second -------------
+
+const LOOK_EVERY = 1_000; // milliseconds
+const LOOK_AT_LEAST = 5; // of these steps in one
+const LOOKS_AT_ONCE = 8;
+
+const looks = (element) => element.matches(".checking");
+const turns = new WeakMap(); // of a row: how often it has asked, and for how many steps it does not
+// A row that has come to its next step is another, and begins anew.
+const turnOf = (row) => turns.get(row) ?? turns.set(row, { times: 0, wait: 0 }).get(row);
+
+setInterval(() => {
+  if (document.hidden) return;
+  const rows = [...list.querySelectorAll(".checking:not(.htmx-request)")];
+  for (const row of rows) turnOf(row).wait -= 1;
+  const due = rows.filter((row) => turnOf(row).wait < 0).sort((a, b) => turnOf(a).wait - turnOf(b).wait);
+  for (const row of due.slice(0, LOOKS_AT_ONCE)) {
+    const turn = turnOf(row);
+    turn.times += 1;
+    turn.wait = Math.min(LOOK_AT_LEAST, Math.ceil(turn.times / 3)) - 1;
+    htmx.trigger(row, "look");
+  }
+}, LOOK_EVERY);
+
+// What does not answer is asked again, and no word of it. That somebody is signed out they are told once.
+function unanswered({ elt, xhr }) {
+  if (xhr.status === 404) elt.remove(); // another tab has cancelled it
+  else if (xhr.status === 401 && notice.hidden) notify(answerOf(xhr), true);
+}
+
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
+  const before = detail.requestConfig.elt;
+  if (!looks(before)) return;
+  const row = rowOf(before.querySelector("[name=key]").value);
+  const name = before.querySelector(".name").textContent;
+  if (row?.matches(".rejected")) announce(`${says("rejected", { name })}. ${part(row, "why").textContent}`);
+  else if (row?.matches(".file") && list.querySelectorAll(".checking").length < AT_ONCE) announce(says("checked", { name }));
+});
 
 // --- leaving -------------------------------------------------------------------------------------------------------------
 
@@ -716,13 +823,14 @@ function search() {
 }
 
 let typed;
-filter.addEventListener("input", (event) => {
+filter?.addEventListener("input", (event) => {
   clearTimeout(typed);
   typed = setTimeout(search, event.target.type === "search" ? TYPED_FOR : 0);
 });
-filter.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typed); search(); });
+filter?.addEventListener("submit", (event) => { event.preventDefault(); clearTimeout(typed); search(); });
 
 window.addEventListener("popstate", () => {
+  if (!filter) return;
   const asked = new URLSearchParams(location.search);
   for (const field of filter.querySelectorAll("[name]")) field.value = asked.get(field.name) ?? (field.name === "sort" ? "newest" : "");
   if (here() !== shown) show(here()); // it comes for a mere #main too
@@ -738,7 +846,9 @@ document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   }
 });
 document.addEventListener("htmx:afterSwap", ({ detail }) => {
-  if (detail.requestConfig.path.endsWith("/confirm")) arrived.add(detail.requestConfig.formData.get("key"));
+  const { elt, path, formData } = detail.requestConfig;
+  if (path.endsWith("/confirm")) arrived.add(formData.get("key"));
+  if (looks(elt)) arrived.add(elt.querySelector("[name=key]").value);
   once();
   selected();
 });
@@ -761,6 +871,7 @@ function selected() {
   const [all, some] = [boxes().length, chosen().length];
   const count = selection.querySelector("[data-part=count]");
   count.textContent = some === 1 ? count.dataset.saysOne : count.dataset.saysMany.replace("%s", some);
+  if (!selectAll) return;
   selectAll.checked = all > 0 && some === all;
   selectAll.indeterminate = some > 0 && some < all;
   selectAll.disabled = all === 0;
@@ -776,7 +887,7 @@ files.addEventListener("click", (event) => {
   last = box;
   selected();
 });
-selectAll.addEventListener("change", () => {
+selectAll?.addEventListener("change", () => {
   for (const box of boxes()) box.checked = selectAll.checked;
   selected();
 });
@@ -787,11 +898,12 @@ selection.addEventListener("submit", (event) => {
 });
 selection.querySelector("[data-do=download]").addEventListener("click", async () => {
   // Or a session that ended would save the page to sign in, once for every file.
-  const there = await fetch(`${location.pathname}${chosen()[0].value}/row`, { headers: { "HX-Request": "true" } }).catch(() => null);
+  const { filesUrl } = uploader.dataset;
+  const there = await fetch(`${filesUrl}${chosen()[0].value}/row`, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!there?.ok) return notify(there ? await there.text() : says("unreachable"), there?.status === 401);
   for (const box of chosen()) {
     const link = document.createElement("a");
-    [link.href, link.download] = [`${location.pathname}${box.value}/download`, ""];
+    [link.href, link.download] = [`${filesUrl}${box.value}/download`, ""];
     link.click();
     await new Promise((resolve) => { setTimeout(resolve, DOWNLOADS_APART); });
   }
@@ -834,8 +946,8 @@ function bringBack(keys) {
     row.querySelector("[name=key]").checked = false;
   }
   trashed = trashed.filter((row) => row.hidden);
-  if (back.length < keys.size) show(here()); // a search took them from the page, or the next deletion did
-  (back[0]?.querySelector("a") ?? filter.elements.q).focus();
+  if (filter && back.length < keys.size) show(here()); // a search took them from the page, or the next deletion did
+  (back[0]?.querySelector("a") ?? filter?.elements.q ?? chooser).focus();
   selected();
 }
 
@@ -908,7 +1020,7 @@ files.addEventListener("click", (event) => {
 dialog.addEventListener("click", async (event) => {
   const copy = event.target.closest("[data-do=copy]");
   if (!copy) return;
-  const field = copy.closest("li").querySelector("input");
+  const field = copy.closest("li, p").querySelector("input");
   field.select(); // for whoever has to press Ctrl+C: without TLS there is no clipboard
   await navigator.clipboard?.writeText(field.value).then(() => { copy.textContent = copy.dataset.saysDone; }, () => {});
 });
@@ -945,7 +1057,7 @@ function fail(shown) {
 }
 
 files.addEventListener("click", (event) => {
-  const name = event.target.closest(".file > a.name");
+  const name = event.target.closest(".file > :is(a.name, .picture)")?.parentElement.querySelector("a.name");
   if (!name || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   view(name);

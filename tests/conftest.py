@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,21 @@ from django.core.cache import cache, caches
 from django.core.management import call_command
 from django.test import Client
 
-from files import storage, uploads
-from files.documents import File, Share, SpentKey
+from files import checking, storage, uploads
+from files.documents import File, Past, Share, SpentKey, Status
+
+from .clamd import Clamd, require
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The tables that tests made, from whichever process they ran in."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.stats.get(outcome, [])]
+    for report in reports:
+        for name, table in getattr(report, "user_properties", []):
+            if name == "table" and report.when == "call":
+                title, _, lines = table.partition("\n")
+                terminalreporter.section(title)
+                terminalreporter.write_line(lines)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,6 +62,7 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     File.objects.delete()
     SpentKey.objects.delete()
     Share.objects.delete()
+    Past.objects.delete()
     cache.clear()  # empties Redis as a whole
     caches["local"].clear()
 
@@ -65,6 +80,14 @@ def bob(db: None) -> User:
 @pytest.fixture
 def ops(db: None) -> User:
     return User.objects.create_superuser("ops", "ops@example.com", "a long enough password")
+
+
+@pytest.fixture(scope="session")
+def clamd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clamd]:
+    """A virus scanner for all tests that name its `url` in the settings. Thaw it if you freeze it, and kill one of your own."""
+    require()
+    with Clamd(tmp_path_factory.mktemp("clamd")).running() as clamd:
+        yield clamd
 
 
 def signed_in(user: User) -> Client:
@@ -101,9 +124,14 @@ class Cast:
 
     @staticmethod
     def sign(
-        owner: User, *, filename: str = "report.pdf", content_type: str = "application/pdf", size: int = 5
+        owner: User,
+        *,
+        filename: str = "report.pdf",
+        content_type: str = "application/pdf",
+        size: int = 5,
+        sha256: str | None = None,
     ) -> uploads.Signed:
-        return uploads.sign(str(owner.pk), filename=filename, content_type=content_type, size=size)
+        return uploads.sign(str(owner.pk), filename=filename, content_type=content_type, size=size, sha256=sha256)
 
     @staticmethod
     def put(signed: uploads.Signed, body: bytes = b"%PDF-") -> httpx.Response:
@@ -114,9 +142,17 @@ class Cast:
         cls, owner: User, body: bytes = b"%PDF-", *, filename: str = "report.pdf", content_type: str = "application/pdf"
     ) -> File:
         """A READY file."""
-        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body))
+        sha256 = hashlib.sha256(body).hexdigest()
+        signed = cls.sign(owner, filename=filename, content_type=content_type, size=len(body), sha256=sha256)
         assert cls.put(signed, body).status_code == 200
-        return uploads.confirm(str(owner.pk), signed.key)
+        return cls.checked(uploads.confirm(str(owner.pk), signed.key))
+
+    @staticmethod
+    def checked(file: File) -> File:
+        """The file after the checks that a worker would make."""
+        if file.status == Status.CHECKING and file.check_at:
+            checking.check(file.key, file.check_at)
+        return File.objects.get(key=file.key)  # type: ignore[no-any-return]
 
 
 @pytest.fixture

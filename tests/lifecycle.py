@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -66,20 +66,23 @@ def age_spent_keys(by: timedelta) -> None:
 
 
 def disagreements(owner: User) -> list[str]:
-    """What must never be: an object that no document knows, a READY or TRASHED document without its object."""
-    known, stored = documents(owner), objects(owner)
-    orphans = [f"no document has {key}" for key in stored - known.keys()]
-    kept = [key for key, status in known.items() if status in ("ready", "trashed")]
-    return orphans + [f"no object for {key}" for key in kept if key not in stored]
+    """What must never be: an object that no document knows, a READY or TRASHED document without its objects."""
+    from files.documents import File
+
+    files, stored = list(File.objects.owned_by(str(owner.pk))), objects(owner)
+    known = {key for file in files for key in file.signing.objects}
+    kept = [file for file in files if file.status in ("ready", "trashed")]
+    missing = {key for file in kept for key in (file.object_key, file.thumbnail) if key} - stored
+    return [f"no document has {key}" for key in stored - known] + [f"no object for {key}" for key in missing]
 
 
-def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf") -> None:
+def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "application/pdf", **more: Any) -> None:
     """Write an object past the upload URL and its signature."""
     from django.conf import settings
 
     from files import storage
 
-    storage._client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type)
+    storage._client().put_object(Bucket=settings.R2_BUCKET, Key=key, Body=body, ContentType=content_type, **more)
 
 
 def backdate(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:
@@ -136,7 +139,7 @@ def ask_the_bucket_anew() -> None:
     from files import storage
 
     storage._connections().close()
-    for known in (storage._signer, storage._connections, storage._client):
+    for known in (storage._signer, storage._connections, storage._client, storage.verifies_checksums):
         known.cache_clear()
 
 
@@ -214,13 +217,18 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         time.sleep(max(0.0, order.pop("at", 0.0) - time.monotonic()))
-        done = _act_and_die(**order) if "die_at_line" in order else _act(**order)
+        if order.pop("in_a_child", False):
+            done = _begin(**order)
+        elif order["act"] == "wait_for":
+            done = {"killed": os.WIFSIGNALED(os.waitpid(order["child"], 0)[1])}
+        else:
+            done = _act_and_die(**order) if "die_at_line" in order else _act(**order)
         answers.write(json.dumps(done) + "\n")
         answers.flush()
 
 
 def _act(act: str, **order: Any) -> dict[str, Any]:
-    from files import storage, uploads
+    from files import checking, storage, sweeps, uploads
     from files.documents import File
     from files.refusals import Refusal
 
@@ -231,7 +239,10 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
         if act == "sweep":
             return {"did": True, **_sweep(**order)}
         if act == "empty_trash":
-            return {"did": True, "removed": uploads.empty_trash().removed}
+            return {"did": True, "removed": sweeps.empty_trash().removed}
+        if act == "check":
+            checking.check(order["key"], datetime.fromisoformat(order["ticket"]))
+            return {"did": True}
         if act in ("trash", "restore"):
             return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
         more = (order["name"],) if act == "rename" else ()
@@ -242,10 +253,10 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
 
 
 def _sweep(older_than: float = 3600, batch: int = 1000) -> dict[str, Any]:
-    from files import uploads
+    from files import sweeps
 
     before, began = _peak_memory(), time.monotonic()
-    swept = uploads.sweep(older_than=timedelta(seconds=older_than), batch=batch)
+    swept = sweeps.sweep(older_than=timedelta(seconds=older_than), batch=batch)
     return {
         "expired": swept.expired,
         "removed": swept.removed,
@@ -262,17 +273,35 @@ def _peak_memory() -> int:
     return int(re.search(r"VmHWM:\s+(\d+)", status)[1])  # type: ignore[index]
 
 
-def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
-    """Act in a child that kills itself before the so-many-th line of files/uploads.py that it comes to."""
-    from files import storage, uploads
+def _begin(**order: Any) -> dict[str, Any]:
+    """Act in a child, for somebody else to kill while it does."""
+    _make_what_children_share()
+    child = os.fork()
+    if child == 0:
+        try:
+            _act(**order)
+        finally:
+            os._exit(0)
+    return {"child": child}
 
-    storage._signer(), storage._connections(), storage._client()  # made once, and opened by none but the children
+
+def _make_what_children_share() -> None:
+    from files import storage
+
+    storage._signer(), storage._connections(), storage._client()  # opened by none but the children
+
+
+def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
+    """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
+    from files import checking, sweeps, uploads
+
+    _make_what_children_share()
     child = os.fork()
     if child == 0:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename != uploads.__file__:
+            if frame.f_code.co_filename not in (uploads.__file__, sweeps.__file__, checking.__file__):
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)

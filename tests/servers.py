@@ -54,5 +54,5 @@ def point_settings_at_servers(worker: str) -> None:
         "GITHUB_CLIENT_SECRET": "test-secret",
         "BEAT_SCHEDULE_FILE": str(folder / f"{worker}-beat"),
     }
-    for name in ("R2_ACCOUNT_ID", "PORT"):
+    for name in ("R2_ACCOUNT_ID", "PORT", "CLAMD_URL"):
         os.environ.pop(name, None)

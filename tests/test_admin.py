@@ -19,6 +19,7 @@ from files.documents import File, Status
 from files.models import StoredFile
 
 from .conftest import Cast, signed_in
+from .corpus.make import saved
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
 
@@ -49,19 +50,25 @@ def clerk(db: None) -> Callable[..., Client]:
 # --- the model is the document ---
 
 
-ONLY_FOR_LISTS = {"sort_name", "words"}  # what an owner's list is sorted and searched by
+# What an owner's list is sorted and searched by; what only a sweep works with; and what the page asks for by itself.
+NOT_IN_THE_MODEL = {"sort_name", "words"} | {"made", "leftovers"} | {"trail"}
 
 
 def test_the_model_has_every_field_of_the_document_under_the_same_name() -> None:
     model = {field.name: field.column for field in StoredFile._meta.concrete_fields}
-    document = {name: field.db_field for name, field in File._fields.items() if name not in ONLY_FOR_LISTS}
+    document = {name: field.db_field for name, field in File._fields.items() if name not in NOT_IN_THE_MODEL}
     assert model == document
 
 
-def test_the_model_reads_what_mongoengine_wrote(file: File) -> None:
-    stored = StoredFile.objects.get(pk=file.key)
-    for name in File._fields.keys() - ONLY_FOR_LISTS:
-        assert getattr(stored, name) == getattr(file, name), name
+@pytest.mark.parametrize("checking", [False, True])
+def test_the_model_reads_what_mongoengine_wrote(file: File, checking: bool) -> None:
+    if checking:
+        times = dict.fromkeys(("trashed_at", "expires_at", "check_at", "rejected_at"), uploads.now())
+        more = {"checks": ["scan", "image"], "step": "scan", "attempts": 2, "reason": "malware", "dismissed": True}
+        File.objects.keyed([file.key]).update(**times, **more)
+    written, stored = File.objects.get(key=file.key), StoredFile.objects.get(pk=file.key)
+    for name in File._fields.keys() - NOT_IN_THE_MODEL:
+        assert getattr(stored, name) == (getattr(written, name) or None), name
 
 
 # --- who may come in ---
@@ -133,29 +140,38 @@ def names(answer: object) -> set[str]:
 
 @pytest.fixture
 def many(alice: User, bob: User) -> None:
-    """a.png, b.txt and e.png are alice's, c.pdf is bob's and two hours old, d.pdf is pending for two hours."""
+    """a.png, b.txt, e.png and f.gif are alice's, c.pdf is bob's and two hours old, d.pdf is pending for two hours. f.gif is an
+    avatar, and a.png is from before there were policies.
+    """
     for owner, name, content_type, status, age in (
         (alice, "a.png", "image/png", Status.READY, 0),
         (alice, "b.txt", "text/plain", Status.DELETING, 0),
         (bob, "c.pdf", "application/pdf", Status.READY, 2),
         (bob, "d.pdf", "application/pdf", Status.PENDING, 2),
         (alice, "e.png", "image/png", Status.TRASHED, 2),
+        (alice, "f.gif", "image/gif", Status.REJECTED, 2),
     ):
         created_at = uploads.now() - timedelta(hours=age)
         fields = {"key": f"u/{owner.pk}/{'x' * 21}-{name}", "owner_id": str(owner.pk), "size": 5, "created_at": created_at}
-        File(name=name, content_type=content_type, status=status, **fields).save(force_insert=True)
+        policy = {"a.png": None, "f.gif": "avatars"}.get(name, "default")
+        File(name=name, content_type=content_type, status=status, policy=policy, **fields).save(force_insert=True)
 
 
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ("", {"a.png", "b.txt", "c.pdf", "d.pdf", "e.png"}),
+        ("", {"a.png", "b.txt", "c.pdf", "d.pdf", "e.png", "f.gif"}),
         ("status__exact=ready", {"a.png", "c.pdf"}),
         ("status__exact=pending", {"d.pdf"}),
         ("status__exact=trashed", {"e.png"}),
+        ("status__exact=rejected", {"f.gif"}),
+        ("status__exact=checking", set()),
+        ("policy=default", {"a.png", "b.txt", "c.pdf", "d.pdf", "e.png"}),
+        ("policy=avatars", {"f.gif"}),
+        ("policy=nobodys", set()),
         ("owner=bob", {"c.pdf", "d.pdf"}),
         ("owner=nobody", set()),
-        ("kind=image/", {"a.png", "e.png"}),
+        ("kind=image/", {"a.png", "e.png", "f.gif"}),
         ("kind=application/", {"c.pdf", "d.pdf"}),
         ("age=hour", {"a.png", "b.txt"}),
         ("age=overdue", {"d.pdf"}),
@@ -173,7 +189,8 @@ def test_the_list_is_filtered_and_searched(as_ops: Client, many: None, query: st
 
 
 @pytest.mark.parametrize(
-    "query", ["o=1", "o=-4", "o=6", "o=99", "p=7", "kind=%00", "age=never", "owner=%00", "status__exact=no", "x=1"]
+    "query",
+    ["o=1", "o=-4", "o=6", "o=99", "p=7", "kind=%00", "age=never", "owner=%00", "policy=%00", "status__exact=no", "x=1"],
 )
 def test_an_odd_address_is_no_error_of_ours(as_ops: Client, many: None, query: str) -> None:
     assert as_ops.get(f"{LIST}?{query}").status_code in (200, 302)
@@ -215,6 +232,65 @@ def test_the_detail_page_says_what_its_owner_deleted_and_when(as_ops: Client, al
     assert "Deleted by the owner" in text
     assert "Only ready files can be downloaded." in text
     assert as_ops.get(page_of(file, "download")).status_code == 404
+
+
+def test_the_detail_page_says_what_is_being_checked(as_ops: Client, alice: User) -> None:
+    signed = Cast.sign(alice, filename="a.png", content_type="image/png")
+    Cast.put(signed, b"\x89PNG\r\n\x1a\n"[:5])
+    File.turn(signed.key, Status.PENDING, Status.CHECKING, who="1", what="confirmed", checks=["scan", "image"], step="scan")
+    text = as_ops.get(page_of(File.objects.get(key=signed.key))).text
+    for name, shown in (("status", "checking"), ("checks", "scan, image"), ("step", "scan"), ("policy", "default")):
+        assert re.search(rf'field-{name}">.*?<div class="readonly">{shown}</div>', text, re.DOTALL), name
+    assert "Only ready files can be downloaded." in text
+
+
+def test_the_detail_page_says_why_a_file_was_rejected_and_offers_nothing_of_it(as_ops: Client, alice: User) -> None:
+    signed = Cast.sign(alice, filename="a.png", content_type="image/png")
+    Cast.put(signed)
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+    file = File.objects.get(key=signed.key)
+    text = as_ops.get(page_of(file)).text
+    for name, shown in (("status", "rejected"), ("reason", "type"), ("detected", "application/pdf")):
+        assert re.search(rf'field-{name}">.*?<div class="readonly">{shown}</div>', text, re.DOTALL), name
+    assert "There is no object under this key." in text
+    assert "Only ready files can be downloaded." in text
+    assert as_ops.get(page_of(file, "download")).status_code == 404
+
+
+def test_of_a_picture_that_was_cleaned_it_is_the_clean_one_that_is_looked_at_and_downloaded(
+    as_ops: Client, alice: User
+) -> None:
+    body = saved("PNG")
+    wish = {"filename": "me.png", "content_type": "image/png", "size": len(body), "policy": "avatars"}
+    signed = uploads.sign(str(alice.pk), **wish)  # type: ignore[arg-type]
+    Cast.put(signed, body)
+    file = Cast.checked(uploads.confirm(str(alice.pk), signed.key))
+    assert file.cleaned and storage.head(file.key) is None
+    text = as_ops.get(page_of(file)).text
+    assert f"{file.size:,} bytes of image/png" in text and "as cleaned" in text
+    assert str(file.thumbnail) in text and str(file.sha256) in text
+    assert file.cleaned in as_ops.get(page_of(file, "download"))["Location"]
+
+
+def test_the_detail_page_has_what_happened_and_who_did_it(as_ops: Client, as_alice: Client, alice: User, file: File) -> None:
+    request = as_alice.post(f"/files/{file.key}/delete").headers["X-Request-ID"]
+    File.turn(file.key, Status.TRASHED, Status.READY, who="ops:99", what="restored")
+    table = as_ops.get(page_of(file)).text.partition('<table class="trail">')[2].partition("</table>")[0]
+    rows = [re.findall(r"<td>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
+    link = f'<a href="/admin/auth/user/{alice.pk}/change/">alice</a>'
+    assert [row[1:6] for row in rows] == [
+        [link, "signed", "", "pending", ""],
+        [link, "confirmed", "pending", "ready", ""],
+        [link, "deleted", "ready", "trashed", ""],
+        ["99 (gone)", "restored", "trashed", "ready", ""],
+    ]
+    assert [row[6] for row in rows] == ["", "", request, ""]
+
+
+def test_the_detail_page_of_a_file_without_a_trail_says_so(as_ops: Client, file: File) -> None:
+    File.objects.keyed([file.key]).update(unset__trail=True)
+    assert "it is from before there was a trail" in as_ops.get(page_of(file)).text
 
 
 def test_the_detail_page_says_that_there_is_no_object(as_ops: Client, file: File) -> None:

@@ -11,10 +11,12 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File, SpentKey, Status
+from files.names import made_of
 
 from .conftest import Cast, post_json
+from .corpus.make import saved
 from .lifecycle import age_spent_keys, backdate, own_bucket
 
 URL = "/api/uploads/cancel"
@@ -56,9 +58,9 @@ def test_a_cancel_that_won_is_told_so_whatever_a_sweep_does_next(
     key = cast.sign(alice).key
     turn = File.turn
 
-    def turn_before_a_sweep(*change: Any) -> File | None:
-        turned = turn(*change)
-        uploads.sweep(older_than=timedelta(hours=1))
+    def turn_before_a_sweep(*change: Any, **fields: Any) -> File | None:
+        turned = turn(*change, **fields)
+        sweeps.sweep(older_than=timedelta(hours=1))
         assert not File.objects.keyed([key])
         return turned
 
@@ -131,8 +133,35 @@ def test_a_put_after_the_cancel_through_the_url_that_is_still_good_is_removed_by
     signed = cast.sign(alice)
     cancel(as_alice, signed.key)
     assert cast.put(signed).status_code == 200
-    age_spent_keys(uploads.URL_DEAD)
+    age_spent_keys(sweeps.URL_DEAD)
 
-    uploads.sweep(older_than=timedelta(hours=1))
+    sweeps.sweep(older_than=timedelta(hours=1))
 
     assert storage.head(signed.key) is None
+
+
+def test_a_file_under_its_checks_is_canceled_and_what_was_made_of_it_goes_too(
+    as_alice: Client, alice: User, cast: type[Cast]
+) -> None:
+    picture = saved("PNG")
+    signed = cast.sign(alice, filename="a.png", content_type="image/png", size=len(picture))
+    cast.put(signed, picture)
+    uploads.confirm(str(alice.pk), signed.key)
+    thumbnail = made_of(signed.key, "thumbnail")
+    storage.write(thumbnail, b"RIFF", content_type="image/webp")
+    File.note(signed.key, Status.CHECKING, made=[thumbnail])
+
+    assert cancel(as_alice, signed.key).status_code == 200
+
+    assert storage.head(signed.key) is None and storage.head(thumbnail) is None
+    assert not File.objects.keyed([signed.key])
+
+
+def test_what_was_rejected_is_canceled_no_more(as_alice: Client, alice: User, cast: type[Cast]) -> None:
+    signed = cast.sign(alice, filename="a.png", content_type="image/png")
+    cast.put(signed)
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+
+    assert cancel(as_alice, signed.key).status_code == 404
+    assert File.objects.get(key=signed.key).status == Status.REJECTED

@@ -20,7 +20,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from files import names, storage, tasks, uploads
+from files import names, storage, sweeps, tasks, uploads
 from files.documents import File, SpentKey, Status
 
 from .conftest import ROOT, Cast
@@ -149,7 +149,7 @@ def test_an_object_put_late_through_a_url_that_is_still_good_is_found(cast: type
     assert documents(alice) == {}
     assert cast.put(signed).status_code == 200
 
-    age_spent_keys(uploads.URL_DEAD)
+    age_spent_keys(sweeps.URL_DEAD)
     cleanup()
 
     assert objects(alice) == set()
@@ -162,12 +162,12 @@ def test_a_key_is_looked_at_when_its_url_is_dead_and_a_last_time_a_day_after(cas
     cleanup()
     assert SpentKey.objects.get(key=key).look_at < uploads.now() + timedelta(minutes=3)
 
-    age_spent_keys(uploads.URL_DEAD)
+    age_spent_keys(sweeps.URL_DEAD)
     cleanup()
     assert SpentKey.objects.get(key=key).look_at > uploads.now() + timedelta(hours=23)
 
     put_object(key)
-    age_spent_keys(uploads.PUT_OVER)
+    age_spent_keys(sweeps.PUT_OVER)
     cleanup()
     assert (SpentKey.objects(key=key).count(), objects(alice)) == (0, set())
 
@@ -186,7 +186,7 @@ def test_an_overdue_key_whose_url_is_dead_is_not_deleted_twice_by_one_sweep(monk
     cleanup()
 
     assert sorted(asked) == keys
-    assert all(spent.look_at == spent.signed_at + uploads.PUT_OVER for spent in SpentKey.objects(key__in=keys))
+    assert all(spent.look_at == spent.signed_at + sweeps.PUT_OVER for spent in SpentKey.objects(key__in=keys))
 
 
 def test_a_backlog_of_spent_keys_is_worked_off_in_batches(cast: type[Cast]) -> None:
@@ -195,7 +195,7 @@ def test_a_backlog_of_spent_keys_is_worked_off_in_batches(cast: type[Cast]) -> N
     for key in keys:
         uploads.cancel(str(alice.pk), key)
         put_object(key)
-    age_spent_keys(uploads.PUT_OVER)
+    age_spent_keys(sweeps.PUT_OVER)
 
     cleanup("--batch", "3")
 
@@ -239,7 +239,7 @@ def test_a_put_that_took_longer_than_uploads_are_waited_for_leaves_no_orphan(
         cleanup("--older-than", older_than)
         line.sendall(body[len(body) // 2 :])
         assert line.recv(100).startswith(b"HTTP/1.1 200")
-    age_spent_keys(uploads.PUT_OVER)
+    age_spent_keys(sweeps.PUT_OVER)
     cleanup("--older-than", older_than)
 
     assert disagreements(alice) == []
@@ -367,7 +367,7 @@ def test_a_bucket_that_dies_in_the_middle_costs_nothing_but_another_run(settings
                 server.kill()
 
         with pytest.raises(storage.Error):
-            uploads.sweep(older_than=HOUR, batch=10, each=kill_at_the_third)
+            sweeps.sweep(older_than=HOUR, batch=10, each=kill_at_the_third)
         left = documents(alice)
         assert sorted(left.values()) == ["deleting"] * 10
         with pytest.raises(CommandError, match="The bucket does not answer, so run this again later"):
@@ -458,6 +458,6 @@ def test_a_slow_sweep_does_not_chase_what_is_canceled_meanwhile(cast: type[Cast]
         if batches < 20:
             uploads.cancel(str(alice.pk), cast.sign(alice).key)
 
-    uploads.sweep(older_than=HOUR, each=cancel_one_more)
+    sweeps.sweep(older_than=HOUR, each=cancel_one_more)
 
     assert batches <= 3

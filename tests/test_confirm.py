@@ -17,6 +17,7 @@ from mongoengine.context_managers import switch_db
 
 from files import storage, uploads
 from files.documents import File, Status
+from files.reasons import Reason
 from uploadkit import localstack
 
 from .conftest import Cast, post_json
@@ -54,6 +55,9 @@ def test_what_arrived_as_signed_becomes_ready(as_alice: Client, alice: User, cas
             "name": "Übersicht.pdf",
             "contentType": "application/pdf",
             "size": 5,
+            "status": "ready",
+            "policy": "default",
+            "sha256": hashlib.sha256(b"%PDF-").hexdigest(),
             "readyAt": file.ready_at.isoformat().replace("+00:00", "Z"),
         },
     }
@@ -204,11 +208,11 @@ def test_a_bucket_that_is_down_is_503_by_name_and_the_upload_is_not_lost(
         assert answer.json()["error"].startswith("The bucket ")
         assert int(answer["Retry-After"]) > 0
         assert File.objects.get(key=signed.key).status == Status.PENDING
-        bring_back(server, fault)
+        bring_back(server, fault, signed.key)
         assert confirm(as_alice, signed.key).status_code == 200
 
 
-def bring_back(server: localstack.Process, fault: signal.Signals) -> None:
+def bring_back(server: localstack.Process, fault: signal.Signals, key: str) -> None:
     assert server.popen is not None
     if fault == signal.SIGSTOP:
         os.killpg(server.popen.pid, signal.SIGCONT)
@@ -220,7 +224,7 @@ def bring_back(server: localstack.Process, fault: signal.Signals) -> None:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
-            if storage._bucket_exists(storage._client()):
+            if storage.opening(key, 1):
                 return
         except storage.Error:
             time.sleep(0.1)
@@ -270,3 +274,28 @@ def test_the_fragment_is_refused_with_a_sentence_alone(as_alice: Client, alice: 
     assert answer.status_code == 409
     assert answer["Content-Type"].startswith("text/plain")
     assert answer.content.decode() == "The file has not arrived in the bucket. Upload it, then confirm again."
+
+
+# --- the checksum -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [24, 8192, 8193, 100_000])
+def test_a_checksum_that_the_bucket_compared_needs_no_other_look(alice: User, cast: type[Cast], size: int) -> None:
+    body = b"abcdefg\n" * (size // 8 + 1)
+    sha256 = hashlib.sha256(body[:size]).hexdigest()
+    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=size, sha256=sha256)
+    assert cast.put(signed, body[:size]).status_code == 200
+
+    file = uploads.confirm(str(alice.pk), signed.key)
+
+    assert (file.status, file.sha256) == (Status.READY, sha256)
+
+
+def test_a_few_bytes_that_came_past_the_signature_and_are_others_are_rejected(alice: User, cast: type[Cast]) -> None:
+    """Of more, a bucket that compares checksums is believed."""
+    signed = cast.sign(alice, filename="a.txt", content_type="text/plain", size=24, sha256="0" * 64)
+    put_object(signed.key, b"a" * 24, "text/plain")
+
+    with pytest.raises(uploads.Rejected):
+        uploads.confirm(str(alice.pk), signed.key)
+    assert File.objects.get(key=signed.key).reason == Reason.INTEGRITY

@@ -38,7 +38,7 @@ def test_where_all_is_well_it_was_the_clients_own_network(as_alice: Client, alic
 
 def test_a_url_that_is_over(as_alice: Client, alice: User, cast: type[Cast]) -> None:
     signed = cast.sign(alice)
-    backdate([signed.key], timedelta(seconds=uploads.URL_LIVES + 1))
+    backdate([signed.key], timedelta(seconds=storage.URL_LIVES + 1))
 
     assert cause(as_alice, signed.key) == "expired"
 
@@ -101,6 +101,17 @@ def test_a_rule_that_allows_too_little_is_as_good_as_none(
         storage._client().put_bucket_cors(Bucket=settings.R2_BUCKET, CORSConfiguration={"CORSRules": [rule]})  # type: ignore[list-item]
 
         assert cause(as_alice, cast.sign(alice).key) == "origin"
+
+
+def test_a_rule_from_before_there_were_checksums_is_at_fault_where_a_file_has_one_and_only_there(
+    as_alice: Client, alice: User, cast: type[Cast], settings: Any, tmp_path: Path
+) -> None:
+    rule: dict[str, Any] = {**storage._cors_rule(["http://testserver"]), "AllowedHeaders": ["content-type", "if-none-match"]}
+    with own_bucket(settings, tmp_path):
+        storage._client().put_bucket_cors(Bucket=settings.R2_BUCKET, CORSConfiguration={"CORSRules": [rule]})  # type: ignore[list-item]
+
+        assert cause(as_alice, cast.sign(alice, sha256="0" * 64).key) == "origin"
+        assert cause(as_alice, cast.sign(alice).key) == "unknown"
 
 
 def test_a_bucket_that_does_not_answer_us_either(

@@ -17,6 +17,7 @@ from files import uploads
 from files.documents import File
 
 from .conftest import Cast
+from .corpus.make import saved
 
 
 def url(key: str) -> str:
@@ -38,7 +39,7 @@ def saved_as(response: httpx.Response) -> str | None:
 
 
 def test_the_bytes_come_back_identical_from_the_bucket(as_alice: Client, alice: User, cast: type[Cast]) -> None:
-    body = secrets.token_bytes(300_000)
+    body = b"%PDF-" + secrets.token_bytes(300_000)
     file = cast.upload(alice, body)
 
     response = follow(as_alice, file)
@@ -46,6 +47,9 @@ def test_the_bytes_come_back_identical_from_the_bucket(as_alice: Client, alice: 
     assert (response.status_code, response.content) == (200, body)
     assert response.headers["Content-Type"] == "application/pdf"
     assert response.headers["ETag"].strip('"') == file.etag
+
+
+BODIES = {".pdf": b"%PDF-", ".png": saved("PNG")}
 
 
 @pytest.mark.parametrize(
@@ -69,15 +73,14 @@ def test_the_bytes_come_back_identical_from_the_bucket(as_alice: Client, alice: 
     ids=range(14),
 )
 def test_it_is_saved_under_the_name_it_came_with(as_alice: Client, alice: User, cast: type[Cast], name: str) -> None:
-    answer = as_alice.post(
-        "/api/uploads/sign", {"filename": name, "contentType": "text/plain", "size": 2}, content_type="application/json"
-    ).json()
-    httpx.put(answer["url"], content=b"hi", headers=answer["headers"]).raise_for_status()
-    file = uploads.confirm(str(alice.pk), answer["key"])
+    body = BODIES.get(name[-4:], b"hi")
+    answer = as_alice.post("/api/uploads/sign", {"filename": name, "size": len(body)}, content_type="application/json").json()
+    httpx.put(answer["url"], content=body, headers=answer["headers"]).raise_for_status()
+    file = cast.checked(uploads.confirm(str(alice.pk), answer["key"]))
 
     response = follow(as_alice, file)
 
-    assert (response.status_code, response.content) == (200, b"hi")
+    assert (response.status_code, response.content) == (200, body)
     assert saved_as(response) == name
     assert re.fullmatch(r"[\x20-\x7e]+", response.headers["Content-Disposition"]), "a header is ASCII"
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File
 
 from .conftest import Cast
@@ -46,7 +46,7 @@ def settle(owner: User) -> str | None:
     """
     backdate(documents(owner))
     let_the_trash_lie(documents(owner))
-    uploads.sweep(older_than=HOUR)
+    sweeps.sweep(older_than=HOUR)
     left = documents(owner)
     assert objects(owner) == left.keys(), "a sweep left them in disagreement"
     return next(iter(left.values()), None)
@@ -219,7 +219,7 @@ def test_killed_before_any_line_it_leaves_what_the_next_sweep_finishes(act: str,
 
 
 def is_finished_by_a_sweep(key: str) -> bool:
-    uploads.sweep(older_than=HOUR)
+    sweeps.sweep(older_than=HOUR)
     file = File.objects.keyed([key]).first()
     stored = storage.head(key) is not None
     return stored if file is not None and file.status == "ready" else file is None and not stored

@@ -15,8 +15,9 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import URLPattern, URLResolver, get_resolver, path
 
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File
+from files.names import made_of
 from uploadkit import urls
 
 from .conftest import Cast
@@ -88,12 +89,19 @@ class Secrets:
         cast.put(pending)
         ready, trashed = (cast.upload(alice, filename="alices-secret.pdf").key for _ in range(2))
         uploads.trash(str(alice.pk), [trashed])
-        self.keys = [ready, pending.key, trashed]
-        self.before = self.now()
+        File.objects.keyed([ready]).update(thumbnail=made_of(ready, "thumbnail"))
+        spoofed = cast.sign(alice, filename="alices-secret.png", content_type="image/png")
+        cast.put(spoofed)
+        with pytest.raises(uploads.Rejected):
+            uploads.confirm(str(alice.pk), spoofed.key)
+        self.keys = [ready, pending.key, trashed, spoofed.key]
+        self.documents, self.objects = self.documents_now(), self.objects_now()
 
-    def now(self) -> list[object]:
-        documents = list(File.objects.keyed(self.keys).order_by("key").as_pymongo())
-        return [*documents, *(storage.head(key) for key in self.keys)]
+    def documents_now(self) -> list[object]:
+        return list(File.objects.keyed(self.keys).order_by("key").as_pymongo())
+
+    def objects_now(self) -> list[object]:
+        return [storage.head(key) for key in self.keys]
 
     def are_in(self, response: Any) -> bool:
         """Bob and the stranger know the keys here, and may be told what they sent; the name they cannot know."""
@@ -115,12 +123,14 @@ def leaks(route: str, bob: Client, stranger: Client, secrets: Secrets) -> list[s
     for probe, headers in probes(route, secrets):
         to_bob, to_stranger = probe.send(bob, headers), probe.send(stranger, headers)
         answers.add(to_bob.status_code)
-        if secrets.now() != secrets.before:
+        if secrets.documents_now() != secrets.documents:
             return [*found, f"{probe} changed alice's files"]
         if secrets.are_in(to_bob) or secrets.are_in(to_stranger):
             found.append(f"{probe} showed alice's file")
         if route not in WITHOUT_A_KEY:
             found += wrong_answers(probe, to_bob, to_stranger)
+    if secrets.objects_now() != secrets.objects:
+        found.append(f"{route} changed alice's objects")
     if route not in WITHOUT_A_KEY and 404 not in answers:
         found.append(f"{route} looks for no key: if that is right, WITHOUT_A_KEY must say why")
     return found
@@ -142,6 +152,7 @@ ALL = sorted(set(routes(get_resolver(urls.__name__))))
 def test_the_routes_of_the_files_are_among_those_that_are_walked() -> None:
     assert {"files/<path:key>/download", "files/<path:key>/delete", "files/confirm"} <= set(ALL)
     assert {"files/<path:key>/rename", "files/<path:key>/row", "files/delete", "files/restore"} <= set(ALL)
+    assert {"files/<path:key>/dismiss", "files/<path:key>/thumbnail"} <= set(ALL)
     assert {"api/uploads/confirm", "api/uploads/cancel"} <= set(ALL)
 
 
@@ -189,7 +200,7 @@ def removes(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=401)
     if "key" in data:
         file = File.objects.get(key=data["key"])
-        uploads.delete_many([file.key])
+        sweeps.delete_many([file.key], who="ops:1")
     return HttpResponse(status=404)
 
 

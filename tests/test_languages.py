@@ -35,7 +35,7 @@ SHOWN = sorted(
     for path in (ROOT / "templates").rglob("*")
     if path.is_file() and "admin" not in path.relative_to(ROOT / "templates").parts
 )
-ANY_LANGUAGE = {"uploadkit", "UTC"}
+ANY_LANGUAGE = {"SHA", "uploadkit", "UTC"}
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from files import documents, names, uploads
-from files.documents import File, Order, Status
+from files.documents import File, Status
+from files.listing import Order
 
 from .conftest import Cast
 from .lifecycle import keys_in

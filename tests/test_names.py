@@ -299,7 +299,7 @@ def test_a_key_is_ascii_of_one_shape_whatever_the_name(raw: str) -> None:
     assert ".." not in key
 
 
-@pytest.mark.parametrize("raw", ["../../etc/passwd", "a\0b.txt", "a\r\nb.txt", "photo\u202egpj.exe", "Grüße.txt", "x y?z#.txt"])
+@pytest.mark.parametrize("raw", ["../../etc/passwd", "a\0b.txt", "a\r\nb.txt", "photo\u202egpj.txt", "Grüße.txt", "x y?z#.txt"])
 def test_the_raw_name_never_enters_the_key(as_alice: Client, raw: str) -> None:
     # A NUL does not come as far as that.
     answer = post_json(as_alice, SIGN, {"filename": raw.replace("\0", ""), "contentType": "text/plain", "size": 1})

@@ -21,7 +21,7 @@ from files.names import KEY
 from files.refusals import Refusal
 
 from .conftest import Cast, post_json, signed_in
-from .faults.api import Answer, Contract, Request
+from .faults.api import PNG, Answer, Contract, Request
 from .lifecycle import put_object
 from .place import visitor
 from .sites import running_site
@@ -107,11 +107,16 @@ def test_whoever_is_signed_in_gets_the_same_without_a_look_at_the_session(
 def test_limits_and_types_are_those_of_the_settings(stranger: Client, settings: Any) -> None:
     settings.MAX_UPLOAD_SIZE = 12345
     settings.ALLOWED_CONTENT_TYPES = ["image/png"]
+    settings.UPLOAD_POLICIES = {"default": {}, "scans": {"max_size": 99, "extensions": ("pdf", "tiff"), "max_files": 3}}
 
     fields = body_of(stranger.get(HERE).json(), SIGN)["properties"]
 
-    assert fields["size"]["maximum"] == 12345
-    assert fields["contentType"]["description"].endswith("Accepted here: image/png.")
+    assert fields["size"]["maximum"] == 12345, "that of the policy which takes most"
+    assert fields["policy"]["enum"] == ["default", "scans", "", None]
+    assert fields["policy"]["description"].splitlines()[1:] == [
+        "- `default`: image/png, up to 12345 bytes",
+        "- `scans`: image/png, names that end in pdf, tiff, up to 99 bytes, 3 files a day",
+    ]
 
 
 # --- requests: what fits the schema is taken, and the next that does not is refused -----------------------------------
@@ -137,13 +142,26 @@ EDGES: list[tuple[dict[str, Any], bool]] = [
     ({"size": True}, False),
     ({"contentType": None}, True),
     ({"contentType": ""}, True),
-    ({"contentType": "text/plain; charset=utf-8"}, True),
+    ({"filename": "a.txt", "contentType": "text/plain; charset=utf-8"}, True),
     ({"contentType": "text"}, False),
     ({"contentType": "a" * 127 + "/b"}, True),
     ({"contentType": "a" * 128 + "/b"}, False),
     ({"contentType": "a/b;" + "c" * 1020}, True),
     ({"contentType": "a/b;" + "c" * 1021}, False),
     ({"contentType": 5}, False),
+    ({"sha256": None}, True),
+    ({"sha256": ""}, True),
+    ({"sha256": "0aF9" * 16}, True),
+    ({"sha256": "0aF9" * 16 + "\n"}, False),
+    ({"sha256": "0" * 63}, False),
+    ({"sha256": "0" * 65}, False),
+    ({"sha256": "g" * 64}, False),
+    ({"sha256": 5}, False),
+    ({"policy": None}, True),
+    ({"policy": ""}, True),
+    ({"policy": "default"}, True),
+    ({"policy": "nobodys"}, False),
+    ({"policy": ["default"]}, False),
 ]
 
 
@@ -226,6 +244,10 @@ class Asking:
         yield post_json(self.signed_in, CONFIRM, {"key": signed.key})
         put_object(signed.key)
         yield post_json(self.signed_in, CONFIRM, {"key": signed.key})
+        for body in (PNG, b"%PDF-1.7"):
+            picture = self.cast.sign(self.alice, filename="a.png", content_type="image/png", size=len(body))
+            self.cast.put(picture, body)
+            yield post_json(self.signed_in, CONFIRM, {"key": picture.key})
 
     def cancel(self) -> Iterator[Any]:
         yield from self.endpoint(CANCEL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ import pytest
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connections
+from PIL import Image
 
 from files import limits, storage
 from files.documents import File
@@ -34,7 +36,9 @@ def procfile() -> dict[str, str]:
 
 
 class Production:
-    """A release of the project: its code in a folder, its configuration in the environment."""
+    """A release of the project: its code in a folder, its configuration in the environment; and alice's session."""
+
+    session: str
 
     def __init__(self, folder: Path) -> None:
         self.folder = copy_of_the_project(folder / "project")
@@ -83,7 +87,7 @@ def running(*processes: Process) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> Production:
     production = Production(tmp_path_factory.mktemp("production"))
-    prepare(production.folder, production.environment)
+    (production.session,) = prepare(production.folder, production.environment, "alice")
     return production
 
 
@@ -189,7 +193,9 @@ def test_the_release_prepares_an_empty_database_and_can_be_repeated(production: 
     assert manage(production.folder, environment, "migrate", "--check").returncode == 0
 
 
-def test_the_beat_wakes_the_worker_who_cleans_up(production: Production) -> None:
+def test_the_beat_wakes_the_worker_who_cleans_up_and_the_site_does_for_a_check(
+    production: Production, web: httpx.Client
+) -> None:
     worker = production.process("worker")
     beat = production.process("beat", CLEANUP_EVERY="1s")
     log = production.log("worker")
@@ -200,6 +206,25 @@ def test_the_beat_wakes_the_worker_who_cleans_up(production: Production) -> None
 
         assert not beat.ended, production.log("beat").read_text()
         assert re.search(r"cleanup: .*\n.*files\.tasks\.cleanup_pending\S+ succeeded", log.read_text())
+
+        row = f"/files/{upload_a_picture(production, web)}/row"
+        headers = {"Cookie": f"sessionid={production.session}", "HX-Request": "true"}
+        # Sooner than the beat would have looked for what is due.
+        wait_until(lambda: "/thumbnail" in web.get(row, headers=headers).text, "a picture is looked at", within=20)
+
+
+def upload_a_picture(production: Production, web: httpx.Client) -> str:
+    """Its key, once it is confirmed."""
+    body = io.BytesIO()
+    with Image.new("RGB", (40, 30), "teal") as picture:
+        picture.save(body, "PNG")
+    token = web.get("/login").cookies["csrftoken"]
+    headers = {"Cookie": f"csrftoken={token}; sessionid={production.session}", "X-CSRFToken": token, "Origin": SITE}
+    said = {"filename": "cat.png", "contentType": "image/png", "size": len(body.getvalue())}
+    signed = web.post("/api/uploads/sign", json=said, headers=headers).raise_for_status().json()
+    httpx.put(signed["url"], content=body.getvalue(), headers=signed["headers"]).raise_for_status()
+    web.post("/api/uploads/confirm", json={"key": signed["key"]}, headers=headers).raise_for_status()
+    return str(signed["key"])
 
 
 def test_every_process_has_a_line_and_every_line_is_tested() -> None:

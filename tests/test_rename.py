@@ -90,24 +90,24 @@ def test_nothing_but_the_name_and_what_follows_from_it_changes(as_alice: Client,
     file = cast.upload(alice)
     before, stored = File.objects.get(key=file.key).to_mongo(), storage.head(file.key)
 
-    as_alice.post(url(file.key), {"name": "Neues Büro 7.txt"})
+    as_alice.post(url(file.key), {"name": "Neues Büro 7.pdf"})
 
     after = File.objects.get(key=file.key).to_mongo()
-    assert {name for name in after if after[name] != before.get(name)} == {"name", "sort_name", "words"}
-    assert after["words"] == ["neues", "buro", "7", "txt"]
+    assert {name for name in after if after[name] != before.get(name)} == {"name", "sort_name", "words", "trail"}
+    assert after["words"] == ["neues", "buro", "7", "pdf"]
     assert (after.keys(), after["_id"]) == (before.keys(), file.key), "the bucket has it where it was"
     assert storage.head(file.key) == stored
 
 
 def test_it_downloads_under_its_new_name(as_alice: Client, alice: User, cast: type[Cast]) -> None:
-    file = cast.upload(alice, b"the bytes")
+    file = cast.upload(alice, b"%PDF-1.7 the bytes")
     as_alice.post(url(file.key), {"name": "Grüße.pdf"})
 
     link = as_alice.get(url(file.key, "download"))["Location"]
 
     assert quote("Grüße.pdf") in parse_qs(urlsplit(link).query)["response-content-disposition"][0]
     answer = httpx.get(link)
-    assert answer.content == b"the bytes" and quote("Grüße.pdf") in answer.headers["Content-Disposition"]
+    assert answer.content == b"%PDF-1.7 the bytes" and quote("Grüße.pdf") in answer.headers["Content-Disposition"]
 
 
 def test_it_is_found_and_sorted_by_its_new_name_alone(as_alice: Client, alice: User, cast: type[Cast]) -> None:
@@ -138,6 +138,8 @@ BAD = {
     # Put in order, these would take minutes, and nobody else of that process would be served.
     "a heap of accents": ({"name": "e" + "\u0301\u0316" * 250_000}, "The name is 500001 characters long; 256 is the most."),
     "a NUL": ({"name": "a\x00b"}, "Null characters are not allowed."),
+    "what it is not": ({"name": "report.exe"}, "A file whose name ends in .exe is not of type application/pdf."),
+    "a trap": ({"name": "report.pdf.exe"}, "The name ends in .pdf and .exe: a program that looks like a document."),
 }
 
 
@@ -186,9 +188,11 @@ def test_what_is_not_ready_is_404_and_keeps_its_name(as_alice: Client, alice: Us
     file = cast.upload(alice)
     File.objects.keyed([file.key]).update(status=status)
 
-    assert [getattr(as_alice, method)(url(file.key, page), {"name": "x.pdf"}).status_code for method, page in PAGES] == [
-        404
-    ] * 3
+    answers = {page: getattr(as_alice, method)(url(file.key, page), {"name": "x.pdf"}) for method, page in PAGES}
+    assert answers["rename"].status_code == 404 and as_alice.get(url(file.key)).status_code == 404
+    # Whose checks go on, or came to a bad end, has a row all the same, which says so and offers no other name.
+    assert answers["row"].status_code == (200 if status in (Status.CHECKING, Status.REJECTED) else 404)
+    assert "rename" not in answers["row"].text
     assert name_of(file.key) == "report.pdf"
 
 

@@ -15,8 +15,9 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import documents, names, uploads
-from files.documents import Cursor, File, Order, Status, Wanted
+from files.documents import File, Status
 from files.kinds import Kind
+from files.listing import Cursor, Order, Wanted
 
 from .conftest import Cast
 from .lifecycle import keys_in

@@ -74,11 +74,18 @@ REFUSED = [
     ("MAX_UPLOAD_SIZE", "abc", "integer"),
     ("MAX_UPLOAD_SIZE", "0", "greater than or equal to 1"),
     ("MAX_UPLOAD_SIZE", "6000000000", "less than or equal to 5363000000"),
+    ("HASH_MAX_SIZE", "-1", "greater than or equal to 0"),
     ("PENDING_MAX_AGE", "soon", "period of time"),
     ("PENDING_MAX_AGE", "30s", "PENDING_MAX_AGE"),
     ("CLEANUP_EVERY", "0s", "CLEANUP_EVERY"),
     ("CLEANUP_EVERY", "often", "period of time"),
     ("SIGNINGS_PER_MINUTE", "0", "greater than or equal to 1"),
+    ("CLAMD_URL", "127.0.0.1:3310", "is not tcp://host:port or unix:///path"),
+    ("CLAMD_URL", "tcp://127.0.0.1", "is not tcp://host:port or unix:///path"),
+    ("CLAMD_URL", "tcp://127.0.0.1:70000", "is not tcp://host:port or unix:///path"),
+    ("CLAMD_URL", "unix://run/clamd.ctl", "is not tcp://host:port or unix:///path"),
+    ("CLAMD_MAX_SIZE", "3000000000", "less than or equal to 2147483647"),
+    ("CLAMD_TIMEOUT", "0s", "CLAMD_TIMEOUT"),
     ("ADDRESS_RATE", "a lot", "ADDRESS_RATE"),
     ("SIGN_IN_RATE", "30", "SIGN_IN_RATE"),
     ("GITHUB_URL", "https://github.example.com/", ORIGIN),
@@ -110,6 +117,14 @@ def test_without_a_site_every_request_would_be_refused_so_the_check_fails() -> N
     assert done.returncode != 0
     assert "files.E005" in done.stderr
     assert "SITE_ORIGINS is not set" in done.stderr
+
+
+def test_a_scan_that_may_take_longer_than_the_whole_check_fails_the_check() -> None:
+    done = check(CLAMD_URL="tcp://127.0.0.1:3310", CLAMD_TIMEOUT="15m", CHECK_LEASE="15m")
+
+    assert done.returncode != 0
+    assert "files.E012" in done.stderr
+    assert check(CLAMD_TIMEOUT="15m", CHECK_LEASE="15m").returncode == 0, "nothing scans"
 
 
 def test_a_content_type_that_no_upload_can_have_fails_the_check_and_is_shown() -> None:
@@ -168,6 +183,7 @@ def test_production_passes_every_check_that_django_has_for_deployment() -> None:
             "CLEANUP_EVERY": "90s",
             "PENDING_MAX_AGE": "7d",
             "MAX_UPLOAD_SIZE": " 1048576 ",
+            "CLAMD_URL": "tcp://[::1]:3310",
         },
     ],
     ids=["other servers", "other wishes"],

@@ -1,6 +1,9 @@
 """POST /api/uploads/sign"""
 
+import base64
+import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,6 +60,32 @@ def test_the_url_expires_in_a_minute_and_the_answer_says_when(as_alice: Client) 
     signed_at = datetime.strptime(httpx.URL(body["url"]).params["X-Amz-Date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
     # The bucket counts in whole seconds, so that it may close up to one second before we say.
     assert abs(signed_at - (expires_at - timedelta(minutes=1))) < timedelta(seconds=1.5)
+
+
+@pytest.mark.parametrize("written", [str.lower, str.upper])
+def test_a_checksum_is_kept_as_sha256sum_prints_it_and_is_to_be_sent_as_s3_wants_it(
+    as_alice: Client, written: Callable[[str], str]
+) -> None:
+    sum_ = hashlib.sha256(b"%PDF-")
+    body = post_json(as_alice, SIGN, WISH | {"sha256": written(sum_.hexdigest())}).json()
+
+    assert body["headers"] == {
+        "Content-Type": "application/pdf",
+        "If-None-Match": "*",
+        "x-amz-checksum-sha256": base64.b64encode(sum_.digest()).decode(),
+    }
+    assert File.objects.get(key=body["key"]).sha256 == sum_.hexdigest()
+    assert httpx.request(body["method"], body["url"], headers=body["headers"], content=b"%PDF-").status_code == 200
+    confirmed = post_json(as_alice, "/api/uploads/confirm", {"key": body["key"]}).json()
+    assert confirmed["file"]["sha256"] == sum_.hexdigest()
+
+
+@pytest.mark.parametrize("missing", [{"sha256": ""}, {"sha256": None}, {}])
+def test_without_a_checksum_none_is_signed_or_kept(as_alice: Client, missing: dict[str, Any]) -> None:
+    body = post_json(as_alice, SIGN, WISH | missing).json()
+
+    assert "x-amz-checksum-sha256" not in body["headers"]
+    assert "sha256" not in File._get_collection().find_one({"_id": body["key"]})
 
 
 def test_sending_what_the_answer_says_puts_the_file_in_the_bucket(as_alice: Client) -> None:

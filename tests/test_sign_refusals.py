@@ -167,6 +167,12 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a size of 0": ({"size": 0}, "size"),
     "a size of -1": ({"size": -1}, "size"),
     "a size of -10**400": ({"size": -(10**400)}, "size"),
+    "a SHA-256 that is a number": ({"sha256": 5}, "sha256"),
+    "a SHA-256 in base64": ({"sha256": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}, "sha256"),
+    "a SHA-256 that is a digit short": ({"sha256": "e" * 63}, "sha256"),
+    "a SHA-256 with its file's name behind it": ({"sha256": "e" * 64 + "  report.pdf"}, "sha256"),
+    "a SHA-256 of another script's digits": ({"sha256": "\u0661" * 64}, "sha256"),
+    "a SHA-256 with a NUL": ({"sha256": "e" * 64 + "\0"}, "sha256"),
 }
 
 

@@ -1,5 +1,6 @@
 """What the bucket takes, and what it refuses, of an upload URL. The browser is not to be trusted with anything else."""
 
+import base64
 import hashlib
 import re
 import time
@@ -199,6 +200,54 @@ def test_an_expired_url_is_refused(alice: User) -> None:
     assert storage.head(key) is None
 
 
+# --- the checksum ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def summed(alice: User, cast: type[Cast]) -> uploads.Signed:
+    """Leave to put five bytes whose SHA-256 is known."""
+    return cast.sign(alice, sha256=hashlib.sha256(BODY).hexdigest())
+
+
+def test_a_checksum_is_signed_with_the_rest_and_its_bytes_are_taken(summed: uploads.Signed) -> None:
+    assert httpx.URL(summed.put.url).params["X-Amz-SignedHeaders"] == f"{SIGNED};x-amz-checksum-sha256"
+    assert put(summed).status_code == 200
+
+
+def test_other_bytes_of_the_same_length_are_refused_by_the_bucket(summed: uploads.Signed) -> None:
+    answer = put(summed, b"%PDF+")
+
+    assert "BadDigest" in answer.text
+    assert_refused(summed, answer, 400)
+
+
+def test_other_bytes_of_some_megabytes_are_refused_too(alice: User, cast: type[Cast]) -> None:
+    """SeaweedFS, as others do, stores what is larger in several pieces."""
+    body = bytes(9 * 1024 * 1024)
+    signed = cast.sign(alice, size=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+    assert put(signed, body[:-1] + b"1").status_code == 400
+    assert storage.head(signed.key) is None
+    assert put(signed, body).status_code == 200
+
+
+OF_OTHER_BYTES = base64.b64encode(hashlib.sha256(b"%PDF+").digest()).decode()
+
+
+@pytest.mark.parametrize("checksum", [None, "", OF_OTHER_BYTES], ids=["none", "empty", "of other bytes"])
+@pytest.mark.parametrize("body", [BODY, b"%PDF+"], ids=["right bytes", "other bytes"])
+def test_another_checksum_than_the_one_that_was_signed_is_refused(
+    summed: uploads.Signed, checksum: str | None, body: bytes
+) -> None:
+    assert_refused(summed, put(summed, body, x_amz_checksum_sha256=checksum))
+
+
+def test_the_checksum_cannot_be_left_unsigned(summed: uploads.Signed) -> None:
+    url = tampered(summed, "%3Bx-amz-checksum-sha256", "")
+
+    assert_refused(summed, put(summed, b"%PDF+", url=url, x_amz_checksum_sha256=None))
+
+
 # --- write once -----------------------------------------------------------------------------------------------------
 
 
@@ -210,7 +259,7 @@ def test_a_second_put_is_refused_and_changes_nothing(signed: uploads.Signed) -> 
 
 
 def test_a_second_put_is_refused_after_the_confirm_too(alice: User, signed: uploads.Signed) -> None:
-    assert put(signed, b"first").status_code == 200
+    assert put(signed, b"%PDF-").status_code == 200
     ready = uploads.confirm(str(alice.pk), signed.key)
 
     assert put(signed, b"other").status_code == 412

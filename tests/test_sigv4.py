@@ -1,5 +1,6 @@
 """Our presigned URLs are those that boto3 makes, for every key and name that there can be."""
 
+import base64
 from datetime import UTC, datetime
 
 import boto3
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 
+from files import storage
 from files.sigv4 import Signer
 
 ENDPOINTS = [
@@ -55,10 +57,21 @@ def assert_same(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @settings(max_examples=50, deadline=None, derandomize=True, database=None)
-@given(key=ANY_KEY, content_type=ANY_TYPE, size=st.integers(1, 5 * 2**30), lives=st.integers(1, 7 * 86400), moment=ANY_TIME)
-def test_an_upload(endpoint: str, key: str, content_type: str, size: int, lives: int, moment: datetime) -> None:
+@given(
+    key=ANY_KEY,
+    content_type=ANY_TYPE,
+    size=st.integers(1, 5 * 2**30),
+    checksum=st.none() | st.binary(min_size=32, max_size=32),
+    lives=st.integers(1, 7 * 86400),
+    moment=ANY_TIME,
+)
+def test_an_upload(
+    endpoint: str, key: str, content_type: str, size: int, checksum: bytes | None, lives: int, moment: datetime
+) -> None:
     headers = {"content-type": content_type, "if-none-match": "*", "content-length": str(size)}
     order = {"Bucket": "files", "Key": key, "ContentType": content_type, "ContentLength": size, "IfNoneMatch": "*"}
+    if checksum:
+        headers[storage.CHECKSUM] = order["ChecksumSHA256"] = base64.b64encode(checksum).decode()
     with time_machine.travel(moment, tick=False):
         mine = ours(endpoint).presign("PUT", f"/files/{key}", headers=headers, lives=lives)
         assert_same(mine, CLIENTS[endpoint].generate_presigned_url("put_object", Params=order, ExpiresIn=lives))

@@ -9,7 +9,7 @@ import httpx
 from django.contrib.auth.models import User
 from django.test import Client
 
-from files import storage, uploads
+from files import storage, sweeps
 from files.documents import File, Status
 
 from .conftest import Cast, post_json
@@ -77,7 +77,7 @@ def test_a_cleanup_removes_document_and_object(alice: User, cast: type[Cast]) ->
     cast.put(signed)
     backdate([signed.key])
 
-    uploads.sweep(older_than=timedelta(hours=1))
+    sweeps.sweep(older_than=timedelta(hours=1))
 
     assert storage.head(signed.key) is None
     assert not File.objects.keyed([signed.key])

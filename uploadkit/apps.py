@@ -13,6 +13,8 @@ class UploadkitConfig(AppConfig):
     verbose_name = "uploadkit"
 
     def ready(self) -> None:
+        from . import celery  # noqa: F401  that what the site queues goes where the worker listens, and not to Celery's localhost
+
         # The reloader of runserver serves from a second process, which must not outlive the first.
         if os.environ.get("RUN_MAIN") == "true" and sys.platform == "linux":
             die_with_parent()

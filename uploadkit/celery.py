@@ -28,5 +28,10 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "schedule": settings.TRASH_LIVES,
             "options": {"expires": settings.TRASH_LIVES.total_seconds()},
         },
+        "checks": {
+            "task": "files.tasks.queue_checks",
+            "schedule": settings.CHECKS_EVERY,
+            "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
+        },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

@@ -14,6 +14,8 @@ from django.utils.formats import date_format
 from django.utils.translation import get_language, gettext, ngettext
 from jinja2 import Environment
 
+from files import names
+
 MINUTE = 60  # seconds
 
 
@@ -21,7 +23,7 @@ def environment(**options: Any) -> Environment:
     made = Environment(**options)  # noqa: S701  Django turns autoescape on
     made.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]  # of jinja2.ext.i18n
     made.globals |= {"url": reverse, "clock": timezone.now}
-    made.filters |= {"ago": ago, "iso": datetime.isoformat, "size": size, "spelled_out": spelled_out}
+    made.filters |= {"ago": ago, "ending": names.ending, "iso": datetime.isoformat, "size": size, "spelled_out": spelled_out}
     return made
 
 

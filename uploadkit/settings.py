@@ -53,6 +53,16 @@ def mongodb_uri(value: str) -> None:
         raise ValidationError("is not mongodb://host:port/database (the database's name is needed)")
 
 
+def clamd_url(value: str) -> None:
+    parts = urlsplit(value)
+    with contextlib.suppress(ValueError):  # what .port raises
+        if parts.scheme == "tcp" and parts.hostname and parts.port and not parts.path:
+            return
+        if not value or (parts.scheme == "unix" and not parts.netloc and len(parts.path) > 1):
+            return
+    raise ValidationError("is not tcp://host:port or unix:///path")
+
+
 # --- the site -------------------------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", False)
@@ -89,6 +99,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "files.middleware.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "uploadkit.middleware.Compressed",
     "uploadkit.middleware.ContentSecurityPolicy",
@@ -257,9 +268,32 @@ R2_REGION = env.str("R2_REGION", "auto")
 # --- uploads --------------------------------------------------------------------------------------------------------
 
 MAX_UPLOAD_SIZE = env.int("MAX_UPLOAD_SIZE", 50 * 1024 * 1024, validate=validate.Range(1, 5_363_000_000))
+HASH_MAX_SIZE = env.int("HASH_MAX_SIZE", 1024**3, validate=validate.Range(0))
 ALLOWED_CONTENT_TYPES: list[str] = env.list("ALLOWED_CONTENT_TYPES", ["*/*"])
 SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range(1, 100_000))
 PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
+
+# What an upload may be and what becomes of it, by the name that {% uploader "avatars" %} and a sign request give. A policy
+# says in what it differs from the lines above: files/policies.py has what there is to say, `manage.py check` what is wrong.
+UPLOAD_POLICIES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "avatars": {"max_size": 5 * 1024 * 1024, "content_types": ("image/*",), "images": "clean", "max_files": 100},
+}
+IMAGE_MAX_PIXELS = env.int("IMAGE_MAX_PIXELS", 50_000_000, validate=validate.Range(1, 1_000_000_000))
+# For how long a worker has a file to check for itself; after that it is taken for dead, and the check begins anew.
+CHECK_LEASE = env.timedelta("CHECK_LEASE", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
+CHECKS_EVERY = timedelta(seconds=30)  # look for checks that nobody works on
+REJECTED_LIVES = env.timedelta("REJECTED_LIVES", timedelta(days=30), validate=validate.Range(min=timedelta(hours=1)))
+
+# --- the virus scanner ----------------------------------------------------------------------------------------------
+
+CLAMD_URL = env.str("CLAMD_URL", "", validate=clamd_url)
+# What is longer is not asked about: past its own MaxFileSize clamd calls clean what it has not looked at. It has no 2 GiB.
+CLAMD_MAX_SIZE = env.int("CLAMD_MAX_SIZE", 100 * 1024 * 1024, validate=validate.Range(1, 2**31 - 1))
+# A little more than clamd's MaxScanTime, after which it answers of itself.
+CLAMD_TIMEOUT = env.timedelta("CLAMD_TIMEOUT", timedelta(seconds=150), validate=validate.Range(min=timedelta(seconds=1)))
+
+# --- limits for an address ------------------------------------------------------------------------------------------
 
 # Anonymous requests of one address, in django-ratelimit's notation.
 ADDRESS_RATE = env.str("ADDRESS_RATE", "300/m", validate=validate.Regexp(r"[1-9]\d*/([1-9]\d*)?[smhd]\Z"))
@@ -320,6 +354,7 @@ CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF],
+        "worker-src": [SELF],
         "style-src": [SELF],
         "img-src": [SELF, "data:", BUCKET_URL],
         "media-src": [BUCKET_URL],
@@ -358,5 +393,6 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
         "pymongo": {"level": "WARNING"},
+        "PIL": {"level": "CRITICAL"},  # what is wrong with a picture is said by its rejection
     },
 }

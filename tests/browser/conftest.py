@@ -22,7 +22,8 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, FilePayload, Locator, Page, Request, Route, expect
 
-from files import storage
+from files import checking, storage
+from files.documents import File
 from tests import chromium
 
 from .line import Line
@@ -50,6 +51,16 @@ LISTEN = """() => {
         note(said.status, row.querySelector("[data-part=status]").textContent);
         note(said.percent, row.querySelector("progress").value);
     }).observe(document.querySelector("main"), { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+
+# Layout shifts that nobody's click or key brought about, as browsers count them (https://web.dev/articles/cls).
+SHIFTS = """() => {
+    window.shifts = [];
+    const where = ({ node, previousRect, currentRect }) => `${node?.className}: ${previousRect.y} to ${currentRect.y}`;
+    new PerformanceObserver((list) => {
+        for (const it of list.getEntries()) if (!it.hadRecentInput) window.shifts.push(it.sources.map(where));
+    }).observe({ type: "layout-shift", buffered: true });
 }"""
 
 
@@ -147,6 +158,17 @@ def site(static_root: None, django_db_setup: None) -> Iterator[Site]:
 def many_signings(settings: Any) -> None:
     """What is tried again is signed again; where the limit is the matter, a test says so."""
     settings.SIGNINGS_PER_MINUTE = 600
+
+
+@pytest.fixture
+def worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks of a file are made before it is said that it has some. Its row shows them until it looks again."""
+
+    def check(file: File) -> None:
+        assert file.check_at
+        checking.check(file.key, file.check_at)
+
+    monkeypatch.setattr(checking, "queue", check)
 
 
 @pytest.fixture(autouse=True)
@@ -258,7 +280,8 @@ def end_sessions() -> None:
 
 def a_file(name: str = "report.txt", size: int = 24, *, kind: str = "text/plain") -> FilePayload:
     # Not one byte over and over: what arrives in the wrong order must not look right.
-    body = b"".join(b"%d," % number for number in range(size // 2 + 1))[:size]
+    first = b"%PDF-1.7\n" if kind == "application/pdf" else b""
+    body = (first + b"".join(b"%d," % number for number in range(size // 2 + 1)))[:size]
     return {"name": name, "mimeType": kind, "buffer": body}
 
 

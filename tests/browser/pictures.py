@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +15,9 @@ from files.documents import File, Status, named
 from files.kinds import kind_of
 from tests.conftest import ROOT, Cast
 
-from .conftest import Visit, Watch, refuse, row, status, upload_at
+from . import test_checks
+from .conftest import Visit, Watch, choose, refuse, row, status, upload_at
+from .test_checks import a_broken_picture, a_page, a_picture, check
 
 FOLDER = ROOT / "screenshots"
 README = ROOT / "docs" / "screenshot.png"
@@ -189,6 +191,33 @@ def test_what_was_not_finished(visit: Visit, alice: User, cast: type[Cast], widt
     page = look(visit, alice, "/files/", width, scheme)
     expect(page.get_by_role("button", name="Finish")).to_be_visible()
     take(page, "unfinished", width, scheme)
+
+
+@looks
+def test_what_is_checked_and_what_was_rejected(
+    visit: Visit, alice: User, cast: type[Cast], watch: Watch, settings: Any, width: int, scheme: Scheme
+) -> None:
+    watch.foresee("422")
+    list_files(alice)
+    cast.upload(alice, (ROOT / "docs" / "screenshot.png").read_bytes(), filename="plan.png", content_type="image/png")
+    page = look(visit, alice, "/files/", width, scheme)
+    choose(page, a_broken_picture("Garden, east side.png"))
+    expect(page.locator(".checking")).to_have_count(1)
+    check()
+    expect(page.locator(".rejected")).to_have_count(1)
+    choose(page, a_picture("Kitchen, north wall.png"), a_page("Bathroom.png"))
+    expect(page.locator(".checking")).to_have_count(1)
+    expect(page.locator("[data-state=failed]")).to_have_count(1)
+    take(page, "checking", width, scheme)
+
+    settings.ROOT_URLCONF = test_checks.__name__
+    page.goto("/avatars/")
+    take(page, "uploader-avatars", width, scheme)
+    choose(page, a_picture("me.png"))
+    expect(page.locator(".checking")).to_have_count(1)
+    check()
+    expect(page.locator("img.picture")).to_be_visible()
+    take(page, "uploader-avatars-done", width, scheme)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "mongo"])

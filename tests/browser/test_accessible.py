@@ -14,7 +14,8 @@ from playwright.sync_api import Download, FileChooser, Page, expect
 from files import shares
 from files.documents import File
 
-from .conftest import Held, Visit, Watch, a_file, bucket, choose, finished, row, until
+from . import test_checks
+from .conftest import SHIFTS, Held, Visit, Watch, a_file, bucket, choose, finished, row, until
 from .test_keyboard import tab_to
 from .test_list import files, ready
 
@@ -68,6 +69,27 @@ def test_the_list_in_all_its_states(
     expect(page.get_by_text("No file of yours")).to_be_visible()
     assert faults(page) == [], "deleted, and nothing found"
     puts.let_go()
+
+
+def test_files_that_are_checked_or_rejected_and_the_uploader_of_a_policy(
+    visit: Visit, alice: User, watch: Watch, settings: Any, scheme: Literal["light", "dark"]
+) -> None:
+    watch.foresee("422")
+    page = visit(alice, color_scheme=scheme, reduced_motion="reduce")
+    choose(page, test_checks.a_broken_picture())
+    expect(page.locator(".checking")).to_have_count(1)
+    test_checks.check()
+    expect(page.locator(".rejected")).to_have_count(1)
+    choose(page, test_checks.a_picture(), test_checks.a_page("page.png"))
+    expect(page.locator(".checking")).to_have_count(1)
+    expect(page.locator("[data-state=failed]")).to_have_count(1)
+    assert faults(page) == [], "checked, rejected, rejected on arrival"
+    test_checks.check()
+    expect(page.locator("img.picture")).to_be_visible()
+
+    settings.ROOT_URLCONF = test_checks.__name__
+    page.goto("/avatars/")
+    assert faults(page) == [], "the uploader of a policy"
 
 
 def test_dialogs_and_pages_of_one_file(visit: Visit, alice: User, cast: Any, scheme: Literal["light", "dark"]) -> None:
@@ -150,15 +172,6 @@ def test_a_file_is_uploaded_looked_at_renamed_shared_downloaded_deleted_and_brou
 
 
 # --- nothing jumps ------------------------------------------------------------------------------------------------------
-
-# Layout shifts that nobody's click or key brought about, as browsers count them (https://web.dev/articles/cls).
-SHIFTS = """() => {
-    window.shifts = [];
-    const where = ({ node, previousRect, currentRect }) => `${node?.className}: ${previousRect.y} to ${currentRect.y}`;
-    new PerformanceObserver((list) => {
-        for (const it of list.getEntries()) if (!it.hadRecentInput) window.shifts.push(it.sources.map(where));
-    }).observe({ type: "layout-shift", buffered: true });
-}"""
 
 
 @pytest.mark.parametrize("width", [1280, 360])

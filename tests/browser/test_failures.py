@@ -90,7 +90,7 @@ def test_a_network_that_stays_cut_is_given_up_after_five_tries(page: Page, watch
 
 def test_a_url_that_expired_is_signed_anew(page: Page, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     watch.foresee("403")
-    monkeypatch.setattr(uploads, "URL_LIVES", 1)
+    monkeypatch.setattr(storage, "URL_LIVES", 1)
     puts = Held(page, bucket())
     with page.expect_response("**/api/uploads/sign") as signed:
         choose(page, a_file())
@@ -126,7 +126,7 @@ def test_a_url_that_was_used_already_is_signed_anew(page: Page, watch: Watch) ->
         choose(page, a_file())
     puts.wait_for()
     wish = signed.value.json()
-    assert httpx.put(wish["url"], content=b"x" * 24, headers=wish["headers"]).status_code == 200
+    assert httpx.put(wish["url"], content=a_file()["buffer"], headers=wish["headers"]).status_code == 200
 
     puts.let_go()
 

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from .conftest import Held, Visit, a_file, bucket, choose, row, status
+from .test_checks import a_broken_picture, a_picture, check
 from .test_page import LONG, fits
 
 # What can be read or pressed and sticks out of the screen, or of the dialog that is open.
@@ -63,3 +64,11 @@ def test_the_list_an_upload_and_the_links_of_a_file_fit_a_small_screen_in_german
     tops = row(page, LONG).locator(".actions > a").evaluate_all("(all) => all.map((it) => it.offsetTop)")
     assert len(tops) == 4
     assert len(set(tops)) == 1, "what can be done with a file takes more than a line"
+
+    choose(page, a_picture("Garten.png"), a_broken_picture("Küche.png"))
+    expect(row(page, "Garten.png")).to_contain_text("Das Bild wird angesehen")
+    expect_to_fit(page)
+    check()
+    expect(row(page, "Küche.png")).to_contain_text("Das Bild ist beschädigt oder unvollständig.")
+    expect(row(page, "Garten.png").locator("img.picture")).to_be_visible()
+    expect_to_fit(page)

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Download, Locator, Page, Route, expect
 
 from files import names as file_names
-from files import storage, uploads
+from files import storage, sweeps, uploads
 from files.documents import File, Status, named
 
 from .conftest import (
@@ -292,8 +292,8 @@ def test_a_deletion_that_is_not_undone_takes_the_object_also_when_the_browser_is
     expect(undo(page)).to_be_visible()
     page.close()
     assert storage.head(file.key) is not None
-    monkeypatch.setattr(uploads, "TRASH_LIVES", timedelta(0))
-    uploads.empty_trash()
+    monkeypatch.setattr(sweeps, "TRASH_LIVES", timedelta(0))
+    sweeps.empty_trash()
 
     assert storage.head(file.key) is None
     assert File.objects.count() == 0

@@ -68,7 +68,7 @@ def test_the_arrow_keys_walk_past_an_image_a_page_as_text_a_pdf_a_sound_and_a_br
     visit: Visit, alice: User, cast: Any, watch: Watch
 ) -> None:
     for filename, kind, body in [  # the last one is the first of the list
-        ("film.mp4", "video/mp4", b"no film"),
+        ("film.mp4", "video/mp4", b"\0\0\0\x18ftypisom\0\0\2\0isomiso2, and no film"),
         ("tone.wav", "audio/wav", wav(90)),
         ("plan.pdf", "application/pdf", pdf("Hello")),
         ("page.html", "text/html", HTML),

@@ -7,11 +7,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from .conftest import finished, names
+from .test_checks import a_picture
 from .test_keyboard import tab_to
 
-PASTE = """([name, kind]) => {
+PASTE = """([name, kind, bytes]) => {
     const transfer = new DataTransfer();
-    transfer.items.add(new File(["not really a picture"], name, { type: kind }));
+    transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: kind }));
     document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
 }"""
 
@@ -30,10 +31,11 @@ def folder(tmp_path: Path) -> Path:
 IN_THE_FOLDER = ["Garden 2026 › notes.txt", "Garden 2026 › plans › north.txt", "Garden 2026 › plans › old › south.txt"]
 
 
+@pytest.mark.usefixtures("worker")
 def test_a_screenshot_that_is_pasted_gets_a_dated_name(page: Page) -> None:
     page.clock.set_fixed_time(datetime(2026, 11, 24, 14, 5, 9))  # noqa: DTZ001  the clock on the wall
 
-    page.evaluate(PASTE, ["image.png", "image/png"])
+    page.evaluate(PASTE, ["image.png", "image/png", list(a_picture()["buffer"])])
 
     expect(finished(page, "Screenshot 2026-11-24 at 14.05.09.png")).to_be_visible()
 
@@ -44,7 +46,7 @@ def test_a_file_that_is_pasted_keeps_its_name_and_text_is_no_upload(page: Page) 
         clipboardData.setData("text/plain", "words");
         document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true }));
     }""")
-    page.evaluate(PASTE, ["report.pdf", "application/pdf"])
+    page.evaluate(PASTE, ["report.pdf", "application/pdf", list(b"%PDF-1.7")])
 
     expect(finished(page, "report.pdf")).to_be_visible()
     assert names(page) == ["report.pdf"]

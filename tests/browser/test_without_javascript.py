@@ -7,7 +7,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from files.documents import File
+from files.documents import File, Status
 
 from .conftest import Visit, download, names
 from .test_list import ready
@@ -109,6 +109,18 @@ def test_what_is_unfinished_is_finished_and_discarded_on_a_page_of_its_own(visit
     page.get_by_role("button", name="Discard missing.pdf").click()
     expect(page.locator("#unfinished")).to_have_count(0)
     assert names(page) == ["arrived.pdf"]
+
+
+def test_what_was_rejected_says_why_and_is_dismissed(visit: Visit, alice: User, cast: Any) -> None:
+    file = cast.upload(alice, b"\x89PNG\r\n\x1a\n", filename="cat.png", content_type="image/png")
+    page = visit(alice, java_script_enabled=False)
+    expect(page.locator(".rejected")).to_contain_text("The picture is damaged or incomplete. Save it anew, and upload that.")
+
+    page.get_by_role("button", name="Dismiss cat.png").click()
+
+    expect(page).to_have_url("/files/")
+    expect(page.locator(".rejected")).to_have_count(0)
+    assert File.objects.get(key=file.key).status == Status.REJECTED
 
 
 def test_signing_out(plain: Page) -> None:

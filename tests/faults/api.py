@@ -49,6 +49,8 @@ STEPS = 8  # that schemathesis takes along the document's links
 WITH_TOKEN = {"X-CSRFToken": CSRF}
 BODY = b"%PDF-"
 WISH = {"filename": "report.pdf", "contentType": "application/pdf", "size": len(BODY)}
+PNG = b"\x89PNG\r\n\x1a\n"  # enough to be looked at
+PICTURE = {"filename": "a.png", "contentType": "image/png", "size": len(PNG)}
 SETTINGS = {  # of the site: no limit in the way, and a type that is refused
     "SIGNINGS_PER_MINUTE": "100000",
     "ADDRESS_RATE": "1000000/s",
@@ -117,11 +119,11 @@ class Answer(NamedTuple):
 
 @dataclass
 class Site:
-    """`put` writes an object past its upload URL; `log` is what the site wrote."""
+    """`put` writes an object of a type past its upload URL; `log` is what the site wrote."""
 
     origin: str
     sessions: dict[str, str]
-    put: Callable[[str, bytes], object]
+    put: Callable[[str, bytes, str], object]
     log: Path
 
     def __post_init__(self) -> None:
@@ -154,11 +156,12 @@ class Site:
     def upload(self, state: str) -> str:
         """The key of a new upload in that state."""
         owner = self.people["bob" if state == "bobs" else "alice"]
-        key: str = owner.post("/api/uploads/sign", json=WISH).raise_for_status().json()["key"]
-        if state in ("arrived", "ready", "other"):
-            self.put(key, b"other" * 2 if state == "other" else BODY)
-        if state in ("ready", "canceled"):
-            owner.post(f"/api/uploads/{'confirm' if state == 'ready' else 'cancel'}", json={"key": key}).raise_for_status()
+        wish = PICTURE if state in ("picture", "checking", "spoofed") else WISH
+        key: str = owner.post("/api/uploads/sign", json=wish).raise_for_status().json()["key"]
+        if state in ARRIVE:
+            self.put(key, ARRIVE[state], str(wish["contentType"]))
+        if state in ("ready", "checking", "canceled"):
+            owner.post(f"/api/uploads/{'cancel' if state == 'canceled' else 'confirm'}", json={"key": key}).raise_for_status()
         return key
 
     def send(self, request: Request) -> Answer | None:
@@ -183,8 +186,17 @@ class Site:
         )
 
 
-NAMED = re.compile(rb"@(alice|bob|pending|arrived|other|ready|canceled|bobs)@")
-STATES = ["pending", "arrived", "other", "ready", "canceled", "bobs"]
+# What is in the bucket of an upload in that state. A spoofed one is no picture, and so is rejected when it is confirmed.
+ARRIVE = {
+    "arrived": BODY,
+    "ready": BODY,
+    "other": BODY * 2,
+    "picture": PNG,
+    "checking": PNG,
+    "spoofed": b"%PDF-1.7",
+}
+STATES = ["pending", *ARRIVE, "canceled", "bobs"]
+NAMED = re.compile(rf"@(alice|bob|{'|'.join(STATES)})@".encode())
 
 
 # --- the judge --------------------------------------------------------------------------------------------------------
@@ -299,18 +311,26 @@ VALUES = st.recursive(
 )
 NAMES = st.one_of(TEXT, st.sampled_from(["report.pdf", "a/b\\c.txt", "..", "/", "\u202e", "\u200d", "e\u0301.png", "x" * 257]))
 TYPES = st.sampled_from([None, "", " ", "application/pdf", "text/html", "IMAGE/png; q=1", "x", "a/b;\r\n", "text/" + "x" * 128])
-KEYS = st.one_of(
-    *[st.sampled_from(STATES).map("@{}@".format)] * 3,
+UPLOADS = st.sampled_from(STATES).map("@{}@".format)
+NO_UPLOADS = st.one_of(
     st.from_regex(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}", fullmatch=True),
     NAMES,
     st.sampled_from(["u/1/../../x", {"$ne": None}, {"$gt": ""}, ["@ready@"]]),
 )
+KEYS = st.integers(0, 3).flatmap(lambda dice: UPLOADS if dice else NO_UPLOADS)  # one_of takes each strategy once
 
 
 SIZES = st.sampled_from([5, 1, 0, -1, 60_000_000]) | st.integers(1, 10**6)
-RIGHT: dict[str, st.SearchStrategy[Any]] = {"filename": NAMES, "contentType": TYPES, "size": SIZES, "key": KEYS}
+POLICIES = st.sampled_from([None, "", "default", "avatars", "nobodys", "__class__"])
+RIGHT: dict[str, st.SearchStrategy[Any]] = {
+    "filename": NAMES,
+    "contentType": TYPES,
+    "size": SIZES,
+    "policy": POLICIES,
+    "key": KEYS,
+}
 ODD = {name: right | VALUES for name, right in RIGHT.items()}
-WISHES = [("filename", "contentType", "size"), ("filename", "size"), tuple(RIGHT)]
+WISHES = [("filename", "contentType", "size"), ("filename", "size"), ("filename", "size", "policy"), tuple(RIGHT)]
 
 
 @st.composite
@@ -609,8 +629,8 @@ def bad_input(site: Site, cases: int, seed: int) -> Report:
 
 
 def site_of(stack: Stack) -> Site:
-    def put(key: str, body: bytes) -> object:
-        return stack.bucket.put_object(Bucket=localstack.BUCKET, Key=key, Body=body, ContentType=str(WISH["contentType"]))
+    def put(key: str, body: bytes, content_type: str) -> object:
+        return stack.bucket.put_object(Bucket=localstack.BUCKET, Key=key, Body=body, ContentType=content_type)
 
     sessions = dict(zip(("alice", "bob"), stack.sessions, strict=False))
     return Site(stack.site, sessions, put, stack.folder.parent / "log" / "web.log")

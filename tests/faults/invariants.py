@@ -14,7 +14,7 @@ import httpx
 from celery import Celery
 
 from tests.faults.people import Acknowledged, Traffic
-from tests.faults.stack import TO_SWEEP, Stack
+from tests.faults.stack import TO_CHECK, TO_SWEEP, Stack
 from tests.processes import wait_until
 
 READERS = 8
@@ -26,7 +26,12 @@ LONG_AGO = timedelta(days=2)  # no PUT can be under way by then, so that spent k
 def settle(stack: Stack) -> None:
     """Let everything become overdue and be swept by the worker; then let days pass, and the keys that are spent with them."""
     wait_until_the_bucket_is_quiet(stack)
-    sweep_until(stack, stack.make_everything_overdue, lambda: not stack.files_that_are(*TO_SWEEP))
+    sweep_until(stack, stack.make_everything_overdue, lambda: not stack.files_that_are(*TO_SWEEP, *TO_CHECK))
+    let_days_pass(stack)
+
+
+def let_days_pass(stack: Stack) -> None:
+    """The keys that are spent are looked at a last time, and forgotten."""
     spent = stack.files.database["spent_keys"]
     long_ago = datetime.now(UTC) - LONG_AGO
     aged = {"$set": {"signed_at": long_ago, "look_at": long_ago}}
@@ -51,6 +56,7 @@ def sweep_until(stack: Stack, age: Callable[[], object], through: Callable[[], b
             if time.monotonic() - sent > SENT_AGAIN_AFTER:
                 age()
                 beat.send_task("files.tasks.cleanup_pending")
+                beat.send_task("files.tasks.queue_checks")
                 sent = time.monotonic()
             return False
 
@@ -75,7 +81,7 @@ def wait_until_the_bucket_is_quiet(stack: Stack) -> None:
 
 
 def leftovers(stack: Stack) -> list[str]:
-    left = [f"{key} is neither ready nor gone" for key in stack.files_that_are(*TO_SWEEP)]
+    left = [f"{key} is neither ready nor gone" for key in stack.files_that_are(*TO_SWEEP, *TO_CHECK, "rejected")]
     return left + [f"{spent['_id']} is still spent" for spent in stack.files.database["spent_keys"].find()]
 
 
@@ -83,9 +89,9 @@ def violations(stack: Stack, traffic: Traffic) -> Iterator[str]:
     """After a sweep of everything."""
     yield from traffic.bugs
     yield from leftovers(stack)
-    objects, ready = stack.objects(), stack.files_that_are("ready")
-    yield from orphans(objects, ready)
-    yield from (f"{key} is ready, and there is no object" for key in ready - objects)
+    objects, ready, known = stack.objects(), stack.files_that_are("ready"), stack.objects_of_ready_files()
+    yield from orphans(objects, known)
+    yield from (f"{key} is of a ready file, and there is no object" for key in known - objects)
     yield from (f"{key} was acknowledged, and is gone" for key in traffic.acknowledged.keys() - ready)
     yield from (f"{key} was canceled, and is ready" for key in traffic.canceled & ready)
     yield from (f"{key} was deleted, and is ready" for key in traffic.deleted & ready)
@@ -93,8 +99,8 @@ def violations(stack: Stack, traffic: Traffic) -> Iterator[str]:
     yield from lost(stack, traffic.acknowledged)
 
 
-def orphans(objects: set[str], ready: set[str]) -> Iterator[str]:
-    yield from (f"{key} is an object without a document" for key in objects - ready)
+def orphans(objects: set[str], known: set[str]) -> Iterator[str]:
+    yield from (f"{key} is an object without a document" for key in objects - known)
 
 
 def lost(stack: Stack, acknowledged: Mapping[str, Acknowledged]) -> list[str]:

@@ -1,4 +1,6 @@
-"""People who upload through the public API meanwhile, and write down all that they were told for certain."""
+"""People who upload through the public API meanwhile, and write down all that they were told for certain. Where there are
+pictures, one file of five is one: the worker checks it, and what is accepted for that has to be READY in the end.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,10 @@ import contextlib
 import hashlib
 import random
 import re
+import struct
 import threading
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -38,6 +42,7 @@ class Traffic:
     seed: str = ""
     pause: float = PART_OF_A_SECOND
     sizes: tuple[int, ...] = SIZES
+    pictures: bool = False
     acknowledged: dict[str, Acknowledged] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     canceled: set[str] = field(default_factory=set)
@@ -105,6 +110,18 @@ class Traffic:
             thread.join()
 
 
+def picture(noise: bytes) -> bytes:
+    """A PNG of one grey row with these bytes (PNG specification, section 11.2)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    noise = noise[:5_000]
+    header = struct.pack(">IIBBBBB", len(noise), 1, 8, 0, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" + noise, 1)), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
 @dataclass
 class Person:
     traffic: Traffic
@@ -119,15 +136,16 @@ class Person:
         """Sign, send and confirm; some give up on the way, look again, rename and share, or delete what they just sent, or
         undo that.
         """
-        wish = {"filename": "päper.bin", "contentType": "application/octet-stream", "size": len(body)}
-        signed = self.ask("/api/uploads/sign", json=wish)
-        if signed is None or signed.status_code != HTTPStatus.OK:
-            return
-        self.signed += 1
-        key = signed.json()["key"]
+        if self.traffic.pictures and mood * 1000 % 5 < 1:
+            self.upload_picture(picture(body), stopping)
+        elif signed := self.sign("päper.bin", "application/octet-stream", body):
+            self.finish(signed, body, mood, stopping)
+
+    def finish(self, signed: dict[str, Any], body: bytes, mood: float, stopping: threading.Event) -> None:
+        key = signed["key"]
         if mood < 0.05:
             self.cancel(key)
-        elif self.send(signed.json(), body) and mood > 0.10:
+        elif self.send(signed, body) and mood > 0.10:
             if mood < 0.15:
                 self.cancel(key)
             else:
@@ -138,6 +156,20 @@ class Person:
             self.look_again(key)
         if mood > 0.9 and key in self.traffic.acknowledged:
             self.delete(key, undo=mood > 0.95)
+
+    def upload_picture(self, body: bytes, stopping: threading.Event) -> None:
+        """It is being checked once it is confirmed, so that nothing else can be done with it for a while."""
+        signed = self.sign("pïcture.png", "image/png", body)
+        if signed and self.send(signed, body):
+            self.confirm(signed["key"], hashlib.sha256(body).hexdigest(), stopping)
+
+    def sign(self, name: str, content_type: str, body: bytes) -> dict[str, Any] | None:
+        wish = {"filename": name, "contentType": content_type, "size": len(body)}
+        signed = self.ask("/api/uploads/sign", json=wish)
+        if signed is None or signed.status_code != HTTPStatus.OK:
+            return None
+        self.signed += 1
+        return signed.json()  # type: ignore[no-any-return]
 
     def send(self, signed: dict[str, Any], body: bytes) -> bool:
         """Whoever is cut off tries once more, and learns by a 412 that all of it had arrived."""
@@ -159,7 +191,7 @@ class Person:
             if answer is None or answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
                 time.sleep(0.1)
                 continue
-            if answer.status_code == HTTPStatus.OK:
+            if answer.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 self.traffic.acknowledged[key] = Acknowledged(self.session, sha256)
             elif answer.status_code != HTTPStatus.NOT_FOUND or key not in self.traffic.given_up:
                 self.traffic.bugs.append(f"{key} arrived, yet its confirm was {answer.status_code} {answer.text}")

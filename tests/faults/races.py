@@ -299,19 +299,19 @@ def restore(owner: str, key: str) -> None:
 
 
 def remove(owner: str, key: str) -> None:
-    from files import uploads
+    from files import sweeps
 
-    uploads.delete_many([key])
+    sweeps.delete_many([key], who="ops:1")
 
 
 def expire(owner: str, key: str) -> None:
     """A sweep that finds the upload overdue, or in the trash for long, and meanwhile whatever else there is to sweep."""
-    from files import uploads
+    from files import sweeps, uploads
     from files.documents import File
 
     File.objects.keyed([key]).pending().update(created_at=uploads.now() - OVERDUE)
     File.objects.keyed([key]).trashed().update(trashed_at=uploads.now() - OVERDUE)
-    uploads.sweep(older_than=OVERDUE / 2)
+    sweeps.sweep(older_than=OVERDUE / 2)
 
 
 VERBS: dict[str, Callable[[str, str], datetime | None]] = {
@@ -466,7 +466,7 @@ def said(seen: Seen) -> str:
 
 def settle(races: list[Race], outcomes: dict[int, Outcome], run: str) -> Iterator[str]:
     """What a sweep leaves once everything is overdue and every URL dead: ready files, each with its bytes, and nothing else."""
-    from files import uploads
+    from files import sweeps
     from files.documents import File, SpentKey
 
     ours = {"_id": {"$regex": f"^u/{run}"}}
@@ -476,7 +476,7 @@ def settle(races: list[Race], outcomes: dict[int, Outcome], run: str) -> Iterato
     two_days = 2 * 24 * 60 * 60 * 1000
     aged = {name: {"$subtract": [f"${name}", two_days]} for name in ("signed_at", "look_at")}
     SpentKey._get_collection().update_many(ours, [{"$set": aged}])
-    uploads.sweep(older_than=OVERDUE / 2)
+    sweeps.sweep(older_than=OVERDUE / 2)
 
     known = {str(file["_id"]): str(file["status"]) for file in File._get_collection().find(ours, {"status": 1})}
     yield from (f"after the sweep {key} is {status}" for key, status in known.items() if status != "ready")

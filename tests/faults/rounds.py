@@ -136,7 +136,7 @@ class Report:
 
 def play_round(stack: Breakable, plan: Round, report: Report) -> dict[str, Acknowledged]:
     """Return what was acknowledged and must be there from now on."""
-    traffic = Traffic(stack, f"{plan.seed}/{plan.number}", PAUSE, SIZES)
+    traffic = Traffic(stack, f"{plan.seed}/{plan.number}", PAUSE, SIZES, pictures=True)
     scene = Scene(stack, traffic, random.Random(f"{plan.seed}/{plan.number}/moods"))
     with contextlib.ExitStack() as exits:
         page = AtThePage(traffic, stack.sessions[0])

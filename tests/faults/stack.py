@@ -21,6 +21,7 @@ from tests.processes import BIN, children, command_line, copy_of_the_project, ma
 from uploadkit import localstack
 from uploadkit.localstack import HOST, Process
 
+TO_CHECK = ("checking",)
 TO_SWEEP = ("pending", "trashed", "deleting")  # what nobody keeps, once it is overdue
 PEOPLE = ("alice", "bob", "carol", "dave")
 CSRF = "c" * 32  # what counts is that cookie and header agree
@@ -88,6 +89,10 @@ class Stack:
     def files_that_are(self, *statuses: str) -> set[str]:
         return {file["_id"] for file in self.files.find({"status": {"$in": statuses}}, {"_id": 1})}
 
+    def objects_of_ready_files(self) -> set[str]:
+        ready = self.files.find({"status": "ready"}, {"cleaned": 1, "made": 1})
+        return {key for file in ready for key in (file.get("cleaned") or file["_id"], *file.get("made", ()))}
+
     def objects(self) -> set[str]:
         pages = self.bucket.get_paginator("list_objects_v2").paginate(Bucket=localstack.BUCKET)
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
@@ -121,6 +126,7 @@ class Stack:
         long_ago = datetime.now(UTC) - timedelta(hours=2)
         self.files.update_many({}, {"$set": {"created_at": long_ago}})
         self.files.update_many({"status": "trashed"}, {"$set": {"trashed_at": long_ago}})
+        self.files.update_many({"status": "checking"}, {"$set": {"check_at": long_ago}})
 
     def sweep(self) -> None:
         done = manage(self.folder, self.environment, "cleanup_pending")
@@ -129,7 +135,7 @@ class Stack:
     def assert_bucket_and_mongo_agree(self) -> None:
         left = self.files_that_are(*TO_SWEEP)
         assert not left, f"{len(left)} documents are left, like {min(left)}"
-        objects, files = self.objects(), self.files_that_are("ready")
+        objects, files = self.objects(), self.objects_of_ready_files()
         assert objects == files, f"objects without a document: {objects - files}, files without an object: {files - objects}"
 
 

@@ -9,6 +9,7 @@ import pytest
 from celery import Celery
 
 from tests.faults import TO_SWEEP, Stack
+from tests.faults.invariants import let_days_pass
 from tests.processes import wait_until
 from uploadkit import localstack
 
@@ -28,6 +29,10 @@ def test_a_cleanup_that_is_killed_is_finished_by_the_next(stack: Stack, victim: 
     assert stack.files_that_are(*TO_SWEEP), "the cleanup was over before the kill"
     clean_up(stack)
 
+    wait_until(lambda: not stack.files_that_are(*TO_SWEEP), "the next cleanup is through")
+    if victim == "seaweedfs":
+        # Of its deletions under way some were seen again, one time in twenty. That is what spent keys are remembered for.
+        let_days_pass(stack)
     assert_it_comes_to_an_end(stack, ready)
 
 

@@ -12,7 +12,7 @@ from files import storage, uploads
 from tests.faults.races import NAME, NEW_NAME, Done, Left, Outcome, Race, judge, plan, race, settle
 from tests.lifecycle import put_object, somebody
 
-BODY = b"as it was sent"
+BODY = b"%PDF- as it was sent"
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 ROUND = Race(0, "7", "arrived", BODY, 0, [], [])
 READY = Left("u/7/key", "ready", NOON, sha256(BODY).hexdigest(), spent=False, name=NAME, saw=5)

@@ -81,7 +81,7 @@ def test_an_object_that_vanishes_is_seen(stack: Stack, traffic: Traffic) -> None
 
     said = list(violations(stack, traffic))
 
-    assert f"{key} is ready, and there is no object" in said
+    assert f"{key} is of a ready file, and there is no object" in said
     assert any(line.startswith(f"{key} was acknowledged, and its object is 404") for line in said)
 
 

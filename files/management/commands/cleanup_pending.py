@@ -1,20 +1,19 @@
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
 
-from files import documents, storage, uploads
+from files import documents, storage, sweeps, uploads
 
 
 class Command(BaseCommand):
     help = "Remove uploads that were never confirmed, and finish deletions that were cut short."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--older-than", help="like 90s, 15m, 1h or 7d (default: PENDING_MAX_AGE)")
+        parser.add_argument("--older-than", help="like 90s, 15m, 1h or 7d (default: as their policies say)")
         parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
         parser.add_argument("--batch", type=int, default=storage.DELETE_LIMIT, help="keys at a time, 1 to 1000 (default: 1000)")
 
@@ -22,7 +21,7 @@ class Command(BaseCommand):
         if not 1 <= options["batch"] <= storage.DELETE_LIMIT:
             raise CommandError(f"--batch is {options['batch']}: it must be 1 to {storage.DELETE_LIMIT}.")
         try:
-            swept = uploads.sweep(
+            swept = sweeps.sweep(
                 older_than=age(options["older_than"]),
                 batch=options["batch"],
                 dry_run=options["dry_run"],
@@ -38,7 +37,7 @@ class Command(BaseCommand):
         for key in keys:
             self.stdout.write(key)
 
-    def report(self, swept: uploads.Sweep, *, dry_run: bool) -> None:
+    def report(self, swept: sweeps.Sweep, *, dry_run: bool) -> None:
         given_up = f"{swept.expired} upload{pluralize(swept.expired)} never confirmed"
         removed = (
             f"{swept.removed} document{pluralize(swept.removed)} with {pluralize(swept.removed, 'its object,their objects')}"
@@ -53,9 +52,9 @@ class Command(BaseCommand):
             self.stderr.write(f"A later run tries the {swept.refused} refused again.")
 
 
-def age(text: str | None) -> timedelta:
+def age(text: str | None) -> timedelta | None:
     if text is None:
-        return settings.PENDING_MAX_AGE
+        return None
     try:
         read: timedelta = TimeDelta().deserialize(text)
         uploads.now() - read

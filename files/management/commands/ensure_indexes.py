@@ -3,7 +3,7 @@ from typing import Any
 import pymongo
 from django.core.management.base import BaseCommand
 
-from files.documents import File, Share, SpentKey
+from files.documents import File, Past, Share, SpentKey
 
 A_DAY = 24 * 60 * 60  # seconds
 
@@ -16,5 +16,6 @@ class Command(BaseCommand):
             File.ensure_indexes()
             SpentKey.ensure_indexes()
             Share.ensure_indexes()
+            Past.ensure_indexes()
             filled = File.fill_in()
         self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))

@@ -1,0 +1,181 @@
+"""The checks that take too long for a request, made by Celery: integrity, viruses, pictures.
+
+A file waits as CHECKING with a ticket, its `check_at`. Whoever takes it replaces the ticket by one that lasts CHECK_LEASE, and
+so does every step: of two workers that have the same file, one holds a ticket that is no longer good, and stops. A worker that
+dies leaves a ticket that runs out, and `queue_due` gives the file to another, which begins at the first step. What a step
+writes is named in the document before, and written again in the same place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, BinaryIO
+
+from celery import current_app
+from django.conf import settings
+from kombu.exceptions import KombuError
+from kombu.pools import producers
+
+from . import documents, images, names, policies, scanner, storage, trail, uploads
+from .documents import File, Status
+from .reasons import Reason, Rejected
+from .uploads import Check
+
+logger = logging.getLogger(__name__)
+
+AGAIN = timedelta(minutes=1)  # after something was down
+# Of those that end without a word, since the file crashes its worker, or takes longer than CHECK_LEASE.
+ATTEMPTS = 5
+CHUNK = 1024 * 1024  # bytes
+IN_MEMORY = 16 * 1024 * 1024  # bytes of a picture; more goes to the disk
+# What waits for the queue is a person; `queue_due` finds what the queue does not take. Kombu would try again for 6 s.
+PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "max_retries": 0}
+
+
+def confirm(owner_id: str, key: str) -> File:
+    """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
+    file = uploads.confirm(owner_id, key)
+    # With one that is worked on already, its ticket would be taken away from whoever does.
+    if file.status == Status.CHECKING and file.attempts is None:
+        queue(file)
+    return file
+
+
+def queue(file: File) -> bool:
+    """Have the file checked soon. With Redis down it is checked when that is back: MongoDB knows that it waits."""
+    assert file.check_at is not None, "a file that is CHECKING has a ticket"
+    message = {"key": file.key, "ticket": file.check_at.isoformat(), "request_id": trail.request_id.get()}
+    try:
+        connection = current_app.connection_for_write(
+            transport_options={**settings.CELERY_BROKER_TRANSPORT_OPTIONS, **PATIENCE}
+        )
+        # Ten of them, so that with Redis frozen nobody waits for more than one time-out and the end of another.
+        with producers[connection].acquire(block=True, timeout=0.25) as producer:
+            current_app.send_task("files.tasks.check", kwargs=message, producer=producer, retry=False)
+    except (KombuError, OSError) as error:
+        logger.warning("the queue did not take the check of %s, the next look at what is due will: %s", file.key, error)
+        return False
+    return True
+
+
+def queue_due() -> int:
+    """Queue the files that wait for a check which nobody makes, until the queue takes no more. Return how many it took."""
+    return len(list(itertools.takewhile(queue, uploads.due_checks())))
+
+
+@dataclass
+class Checked:
+    """A file under its checks, and what they found out."""
+
+    file: File
+    known: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> policies.Policy:
+        # Not another in its place: a worker that is older than the policy would let pass what that forbids.
+        return policies.named(self.file.policy or policies.DEFAULT)
+
+    def go_on(self, **known: object) -> bool:
+        """Whether the file is still ours; then for CHECK_LEASE from now."""
+        taken = uploads.go_on(self.file, **known)
+        self.file = taken or self.file
+        return taken is not None
+
+
+def check(key: str, ticket: datetime) -> None:
+    """Put a file through the checks that it has to pass: READY or REJECTED in the end, or waiting for what is down.
+
+    Does nothing with a ticket that is no longer good.
+    """
+    taken = uploads.take(key, ticket)
+    if taken is None:
+        return
+    if (taken.attempts or 0) > ATTEMPTS:
+        uploads.reject(taken, Reason.UNCHECKED)
+        return
+    checked = Checked(taken)
+    try:
+        if all(checked.go_on(step=step) and STEPS[Check(step)](checked) for step in taken.checks):
+            uploads.pass_checks(checked.file, **checked.known)
+    except Rejected as rejected:
+        uploads.reject(checked.file, rejected.reason)
+    except storage.Missing:
+        uploads.reject(checked.file, Reason.INTEGRITY)
+    except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
+        # What is down, a disk that is full, or a worker that is older than the policy.
+        logger.warning("the check of %s has to wait: %s", key, error)
+        uploads.put_off(checked.file, AGAIN)
+
+
+# --- the steps: each says whether the file is still ours, or raises Rejected -------------------------------------------------
+
+
+def _integrity(checked: Checked) -> bool:
+    digest = hashlib.sha256()
+    with storage.reading(checked.file.key) as stream:
+        while some := stream.read(CHUNK):
+            digest.update(some)
+    if digest.hexdigest() != checked.file.sha256:
+        raise Rejected(Reason.INTEGRITY)
+    return True
+
+
+def _scan(checked: Checked) -> bool:
+    if checked.file.size > settings.CLAMD_MAX_SIZE:
+        raise Rejected(Reason.UNSCANNABLE)
+    with storage.reading(checked.file.key) as stream:
+        found = scanner.scan(stream)
+    if found:
+        logger.warning("the virus scanner found %s in %s", found, checked.file.key)
+        raise Rejected(Reason.MALWARE)
+    return True
+
+
+def _image(checked: Checked) -> bool:
+    file, clean = checked.file, checked.policy.images == policies.Images.CLEAN
+    detected = file.detected or file.content_type
+    if not images.readable(detected):
+        raise Rejected(Reason.UNREADABLE)
+    if file.size > images.most_bytes(detected, settings.IMAGE_MAX_PIXELS):
+        raise Rejected(Reason.BOMB)
+    with images.Spool(IN_MEMORY) as body:
+        with storage.reading(file.key) as stream:
+            shutil.copyfileobj(stream, body)
+        body.seek(0)
+        picture = images.looked_at(body, detected, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
+    with picture.cleaned or contextlib.nullcontext():
+        return _write(checked, picture)
+
+
+def _write(checked: Checked, picture: images.Picture) -> bool:
+    """Store what was made of a picture, under names that the document has first."""
+    cleaned = names.made_of(checked.file.key, "cleaned") if picture.cleaned else None
+    thumbnail = names.made_of(checked.file.key, "thumbnail")
+    # With those of an earlier attempt, which another policy may have made.
+    if not checked.go_on(made=sorted({*checked.file.made, *(key for key in (thumbnail, cleaned) if key)})):
+        return False
+    storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
+    checked.known["thumbnail"] = thumbnail
+    if cleaned and picture.cleaned:
+        sha256, size = _measured(picture.cleaned)
+        etag = storage.write(cleaned, picture.cleaned, content_type=checked.file.content_type)
+        checked.known |= {"cleaned": cleaned, "leftovers": [checked.file.key], "sha256": sha256, "size": size, "etag": etag}
+    return True
+
+
+def _measured(body: BinaryIO) -> tuple[str, int]:
+    """Its SHA-256 in hexadecimal and its size in bytes; it is at its beginning after that."""
+    body.seek(0)
+    sha256, size = hashlib.file_digest(body, "sha256").hexdigest(), body.tell()  # type: ignore[arg-type]  # typeshed#8993
+    body.seek(0)
+    return sha256, size
+
+
+STEPS: dict[Check, Callable[[Checked], bool]] = {Check.INTEGRITY: _integrity, Check.SCAN: _scan, Check.IMAGE: _image}
