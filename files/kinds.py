@@ -30,7 +30,7 @@ LABELS: dict[Kind, Promise] = {
     Kind.OTHER: _("Other"),
 }
 
-# What `files.images` decodes. It is not asked itself, since a process that only signs and confirms does without Pillow.
+# What `files.images` decodes, for rooms that should not need Pillow to know it; tests/test_images.py holds the two equal.
 PICTURES = {
     *(f"image/{kind}" for kind in ("jpeg", "png", "apng", "gif", "webp", "avif", "bmp", "x-ms-bmp", "tiff", "x-icon")),
     "image/vnd.microsoft.icon",

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageDraw, ImageOps, ImageSequence, ImageStat, JpegImagePlugin, PngImagePlugin
 
-from files import images
+from files import images, kinds
 from files.images import Picture, looked_at
 from files.reasons import Reason, Rejected
 
@@ -557,3 +557,7 @@ def test_whatever_bytes_there_are_it_is_a_picture_or_rejected(case: tuple[bytes,
     assert picture.width * picture.height <= 100_000
     if picture.cleaned is not None:
         picture.cleaned.close()
+
+
+def test_the_rooms_that_do_without_pillow_know_what_it_decodes() -> None:
+    assert set(images.FORMATS) == kinds.PICTURES
