@@ -77,15 +77,22 @@ def _spend() -> Script:
     return Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).register_script(SPEND)
 
 
+def _take(key: str, limit: int, window: int) -> tuple[bool, int, int]:
+    """Take one of `limit` in any `window` seconds: whether there was one, how many are left, and in how many seconds the next
+    is free. Rounded up: whoever waits exactly as long as we say must find the door open.
+    """
+    passed, remaining, frees_up = _spend()(keys=[key], args=[limit, window * 1_000_000])
+    return bool(passed), remaining, max(1, -(-frees_up // 1_000_000))
+
+
 def spend_signing(owner_id: str) -> Window:
     """Take one signing from the user's window. Raises TooMany, and redis.exceptions.RedisError when Redis is down.
 
     A moving window: never more than the limit in any 60 s. A fixed one lets twice as many through across its boundary.
     """
     limit = settings.SIGNINGS_PER_MINUTE
-    passed, remaining, frees_up = _spend()(keys=[f"uploadkit:signings:{owner_id}"], args=[limit, WINDOW * 1_000_000])
-    # Rounded up: whoever waits exactly as long as we say must find the door open.
-    window = Window(limit, remaining, max(1, -(-frees_up // 1_000_000)))
+    passed, remaining, frees_up = _take(f"uploadkit:signings:{owner_id}", limit, WINDOW)
+    window = Window(limit, remaining, frees_up)
     if not passed:
         raise TooMany(
             ngettext(
@@ -105,9 +112,8 @@ def spend_day(owner_id: str, policy: str) -> None:
     most = policies.of(policy).max_files
     if most is None:
         return
-    passed, _remaining, frees_up = _spend()(keys=[f"uploadkit:day:{policy}:{owner_id}"], args=[most, DAY * 1_000_000])
+    passed, _remaining, seconds = _take(f"uploadkit:day:{policy}:{owner_id}", most, DAY)
     if not passed:
-        seconds = max(1, -(-frees_up // 1_000_000))
         hours = -(-seconds // 3600)
         raise TooMany(
             ngettext(

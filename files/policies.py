@@ -71,8 +71,8 @@ def named(name: str) -> Policy:
     return Policy(**{**general, **said})
 
 
-def of(name: str) -> Policy:
-    """A file's policy; that of `default` where the settings have it no more."""
+def of(name: str | None) -> Policy:
+    """A file's policy; that of `default` where the settings have it no more, or an earlier version wrote none."""
     return named(name if name in settings.UPLOAD_POLICIES else DEFAULT)
 
 

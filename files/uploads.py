@@ -252,7 +252,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
 
 def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
     unproven = file.sha256 and not arrival.sha256 and not storage.verifies_checksums()
-    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy or policies.DEFAULT))
+    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy))
 
 
 def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> File | None:
@@ -273,7 +273,7 @@ def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> Fi
 
 def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {}, **known: Any) -> File | None:
     """Make a file READY that passed all it had to. Return it, or None if it is no longer what it was."""
-    lives, moment = policies.of(file.policy or policies.DEFAULT).ready_lives, now()
+    lives, moment = policies.of(file.policy).ready_lives, now()
     return File.turn(
         file.key,
         Status(file.status),
@@ -437,7 +437,7 @@ def rename(owner_id: str, key: str, name: str) -> File:
     Raises NotFound, WrongName.
     """
     signed = fetch(owner_id, key, Status.READY)
-    policy = policies.of(signed.policy or policies.DEFAULT)
+    policy = policies.of(signed.policy)
     if sentence := policy.fault_of_name(name) or content.contradiction(signed.content_type, name):
         raise WrongName(sentence)
     kind = kind_of(signed.content_type, name)
