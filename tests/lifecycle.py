@@ -134,6 +134,28 @@ def own_bucket(settings: Any, folder: Path, *, may_write: str | None = None) -> 
         ask_the_bucket_anew()
 
 
+@contextlib.contextmanager
+def own_mongod(settings: Any, folder: Path) -> Iterator[Process]:
+    """Keep files in a MongoDB that only this test has."""
+    import mongoengine
+    from mongoengine.context_managers import switch_db
+
+    from files.documents import File
+    from uploadkit import localstack
+
+    server = localstack.mongod(folder)
+    server.start()
+    try:
+        server.wait_until_ready()
+        uri = f"mongodb://{localstack.HOST}:{server.port}/own"
+        mongoengine.connect(alias="own", host=uri, uuidRepresentation="standard", **settings.MONGODB_OPTIONS)
+        with switch_db(File, "own"):
+            yield server
+    finally:
+        mongoengine.disconnect("own")
+        server.stop()
+
+
 def ask_the_bucket_anew() -> None:
     """What this process knows of the bucket is made again from the settings."""
     from files import storage

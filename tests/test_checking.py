@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import mongoengine
 import pytest
 import redis
 from django.contrib.auth.models import User
 from django.test import Client
-from mongoengine.context_managers import switch_db
 from PIL import Image
 
 from files import checking, content, documents, names, scanner, storage, sweeps, tasks, trail, uploads
@@ -46,6 +44,7 @@ from .lifecycle import (
     disagreements,
     objects,
     own_bucket,
+    own_mongod,
     put_object,
     somebody,
 )
@@ -473,27 +472,18 @@ def test_with_the_bucket_down_a_file_waits(alice: User, settings: Any, tmp_path:
 def test_with_mongodb_down_in_its_midst_a_check_is_made_again_when_its_lease_is_over(
     alice: User, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = localstack.mongod(tmp_path)
-    server.start()
-    try:
+    with own_mongod(settings, tmp_path) as server:
+        file = send(alice)
+
+        with meanwhile(monkeypatch, "reading", server.kill), pytest.raises(documents.Error):
+            check(file)
+
+        server.start()
         server.wait_until_ready()
-        uri = f"mongodb://{localstack.HOST}:{server.port}/own"
-        mongoengine.connect(alias="own", host=uri, uuidRepresentation="standard", **settings.MONGODB_OPTIONS)
-        with switch_db(File, "own"):
-            file = send(alice)
-
-            with meanwhile(monkeypatch, "reading", server.kill), pytest.raises(documents.Error):
-                check(file)
-
-            server.start()
-            server.wait_until_ready()
-            waiting = again(file)
-            assert (waiting.status, waiting.attempts) == (Status.CHECKING, 1)
-            assert waiting.check_at and waiting.check_at - uploads.now() < settings.CHECK_LEASE
-            assert check(taken_over(file)).status == Status.READY
-    finally:
-        mongoengine.disconnect("own")
-        server.stop()
+        waiting = again(file)
+        assert (waiting.status, waiting.attempts) == (Status.CHECKING, 1)
+        assert waiting.check_at and waiting.check_at - uploads.now() < settings.CHECK_LEASE
+        assert check(taken_over(file)).status == Status.READY
 
 
 # --- the queue ---------------------------------------------------------------------------------------------------------

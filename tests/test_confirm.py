@@ -9,11 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import mongoengine
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from mongoengine.context_managers import switch_db
 
 from files import storage, uploads
 from files.documents import File, Status
@@ -21,7 +19,7 @@ from files.reasons import Reason
 from uploadkit import localstack
 
 from .conftest import Cast, post_json
-from .lifecycle import own_bucket, put_object
+from .lifecycle import own_bucket, own_mongod, put_object
 
 URL = "/api/uploads/confirm"
 
@@ -233,27 +231,18 @@ def bring_back(server: localstack.Process, fault: signal.Signals, key: str) -> N
 def test_mongodb_that_is_down_is_503_by_name(
     as_alice: Client, alice: User, cast: type[Cast], settings: Any, tmp_path: Path
 ) -> None:
-    server = localstack.mongod(tmp_path)
-    server.start()
-    try:
-        server.wait_until_ready()
-        uri = f"mongodb://{localstack.HOST}:{server.port}/own"
-        mongoengine.connect(alias="own", host=uri, uuidRepresentation="standard", **settings.MONGODB_OPTIONS)
-        with switch_db(File, "own"):
-            signed = cast.sign(alice)
-            cast.put(signed)
-            server.kill()
-            began = time.monotonic()
+    with own_mongod(settings, tmp_path) as server:
+        signed = cast.sign(alice)
+        cast.put(signed)
+        server.kill()
+        began = time.monotonic()
 
-            answer = confirm(as_alice, signed.key)
+        answer = confirm(as_alice, signed.key)
 
-            assert time.monotonic() - began < 3
-            assert_refused(answer, 503, "unavailable")
-            assert answer.json()["error"].startswith("MongoDB ")
-            assert int(answer["Retry-After"]) > 0
-    finally:
-        mongoengine.disconnect("own")
-        server.stop()
+        assert time.monotonic() - began < 3
+        assert_refused(answer, 503, "unavailable")
+        assert answer.json()["error"].startswith("MongoDB ")
+        assert int(answer["Retry-After"]) > 0
 
 
 def test_the_fragment_is_the_files_row(as_alice: Client, alice: User, cast: type[Cast]) -> None:
