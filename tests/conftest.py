@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import checking, storage, uploads
-from files.documents import File, Past, Share, SpentKey, Status
+from files.documents import File, Status
 
 from .clamd import Clamd, require
 
@@ -59,10 +59,9 @@ def django_db_setup(django_db_blocker: Any) -> None:
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    File.objects.delete()
-    SpentKey.objects.delete()
-    Share.objects.delete()
-    Past.objects.delete()
+    database = File._get_db()
+    for name in database.list_collection_names(filter={"type": "collection"}):
+        database[name].delete_many({})
     cache.clear()  # empties Redis as a whole
     caches["local"].clear()
 

@@ -13,9 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
-            File.ensure_indexes()
-            SpentKey.ensure_indexes()
-            Share.ensure_indexes()
-            Past.ensure_indexes()
+            for document in (File, SpentKey, Share, Past):
+                document.ensure_indexes()
             filled = File.fill_in()
         self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))
