@@ -172,7 +172,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     `checks` are those that the file has to pass after its arrival; `step` is the one it is at, and from `check_at` on nobody is
     working on it. `attempts` counts those that began and did not say how they ended; None: none has begun. `made` has the keys
     of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers` has those that are no longer needed.
-    `trail` is what happened to it, see `files.trail`.
+    `charged` is what its owner's account was charged for it, in bytes, and `refund` the ticket by which that is given back, see
+    `files.quotas`. `trail` is what happened to it, see `files.trail`.
     """
 
     key: str = StringField(primary_key=True, max_length=1024)
@@ -203,6 +204,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     cleaned: str | None = StringField()
     thumbnail: str | None = StringField()
     leftovers: list[str] = ListField(StringField())
+    charged: int | None = LongField()
+    refund: str | None = StringField()
     trail: list[dict[str, Any]] = ListField(DictField())
 
     meta = {
@@ -241,6 +244,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         """Write the document of a new upload. The values are those that `files.forms` has cleaned; None is not written."""
         document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **named(name)}
         document |= {field: value for field, value in more.items() if value is not None}
+        document["charged"] = size
         trail = [event(owner_id, "signed", Status.PENDING)]
         kind = kind_of(content_type, name)
         cls._get_collection().insert_one(

@@ -39,6 +39,7 @@ HEADINGS = {
     HTTPStatus.FORBIDDEN: gettext_noop("Forbidden"),
     HTTPStatus.NOT_FOUND: gettext_noop("Not Found"),
     HTTPStatus.CONFLICT: gettext_noop("Conflict"),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: gettext_noop("Too Large"),
     HTTPStatus.UNPROCESSABLE_ENTITY: gettext_noop("Unprocessable Entity"),
     HTTPStatus.TOO_MANY_REQUESTS: gettext_noop("Too Many Requests"),
     HTTPStatus.INTERNAL_SERVER_ERROR: gettext_noop("Internal Server Error"),
@@ -57,7 +58,9 @@ class SignedOut(Refusal):
 def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
     """The answer to an exception; None for one that is not a refusal but a bug."""
     if isinstance(error, Refusal):
-        more = {name: value for name, value in (("fields", error.fields), ("reason", error.reason)) if value}
+        more = {
+            name: value for name, value in (("fields", error.fields), ("reason", error.reason), ("left", error.left)) if value
+        }
         return answer(request, error.status, error.code, str(error), more=more, headers=error.headers)
     if isinstance(error, (BadRequest, SuspiciousOperation)):
         sentence = _("The request is malformed or too large. Reload the page and try again.")

@@ -87,6 +87,11 @@ def new_key(owner_id: str, filename: str) -> str:
     return f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-{stem}{'.' + extension if extension else ''}"
 
 
+def random_of(key: str) -> str:
+    """The 21 random characters of an upload's key, by which it can be told from all others."""
+    return key.rpartition("/")[2][:21]
+
+
 def made_of(key: str, what: str) -> str:
     """The key of something that we make of an upload: one that `new_key` never makes, so that no URL to write there exists."""
     owner, _slash, rest = key.rpartition("/")

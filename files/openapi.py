@@ -16,10 +16,11 @@ from django.urls import reverse
 
 from . import names, policies, storage, uploads
 from .diagnosis import Cause, Diagnosis
-from .documents import File, Status
+from .documents import File, Status, Used
 from .errors import RETRY_AFTER, SignedOut
 from .forms import MAX_BODY, SHA256, Invalid, KeyForm, SignForm
 from .limits import WINDOW, TooMany, Window
+from .quotas import Full, Standing
 from .reasons import Reason
 from .refusals import Refusal
 from .storage import Head
@@ -120,6 +121,7 @@ def sign() -> Json:
         Invalid.of(SignForm({})),
         Invalid.of(SignForm({"filename": "report.pdf", "size": settings.MAX_UPLOAD_SIZE + 1})),
         Invalid(WRONG_TYPE, "type_not_allowed", {"contentType": WRONG_TYPE}),
+        Full(Standing(Used(12, 1_000_000_000), 500, 1_073_741_824), 80_000_000),
         TooMany("You can start 20 uploads a minute. Try again in 37 s.", 37, Window(20, 0, 37).headers()),
     ]
     answer = ok(ref("schemas", "SignedUpload"), EXAMPLE_SIGNED, "Cache-Control", "RateLimit", "RateLimit-Policy")
@@ -222,7 +224,8 @@ def response(status: HTTPStatus, refused: list[Refusal]) -> Json:
 
 
 def example(refusal: Refusal) -> Json:
-    more = {name: value for name, value in (("fields", refusal.fields), ("reason", refusal.reason)) if value}
+    known = {"fields": refusal.fields, "reason": refusal.reason, "left": refusal.left}
+    more = {name: value for name, value in known.items() if value}
     return {"error": str(refusal), "code": refusal.code, **more}
 
 
@@ -337,6 +340,10 @@ ERROR = {
             "minProperties": 1,
             "additionalProperties": {"type": "string", "pattern": r"\.$"},
             "description": "A sentence for each field at fault.",
+        },
+        "left": {
+            **exactly(files={"type": ["integer", "null"]}, bytes={"type": ["integer", "null"]}),
+            "description": "Beside `quota`: how many files, and bytes, there is room for; null where there is no limit.",
         },
         "reason": {"enum": list(Reason), "description": "Beside `rejected`: why, for programs; these never change."},
     },

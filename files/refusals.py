@@ -8,11 +8,12 @@ from http import HTTPStatus
 class Refusal(Exception):
     """`code` is for programs and never changes; `status` is of RFC 9110; `fields` has a sentence for each field at fault.
 
-    `reason` is a code of `files.reasons`, where a file was rejected.
+    `reason` is a code of `files.reasons`, where a file was rejected. `left` has the files and bytes there is room for.
     """
 
     code = "refused"
     status = HTTPStatus.BAD_REQUEST
     fields: dict[str, str] | None = None
     reason: str | None = None
+    left: dict[str, int | None] | None = None
     headers: dict[str, str] | None = None

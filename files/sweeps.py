@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from pymongo import UpdateOne
 
-from . import policies, storage
+from . import policies, quotas, storage
 from .documents import File, FileQuerySet, Past, Share, Signing, SpentKey, Status
 from .trail import SWEEP, event, now
 
@@ -172,6 +172,7 @@ def _forget(gone: list[Signing]) -> int:
         return 0
     _remember_young(gone)  # before the document goes, so that at any moment one of the two knows the key
     Share.forget(keys)  # before the document too, or nothing would lead to what a crash left
+    quotas.refund(keys)  # before the document, which knows whether that was done
     Past.keep(keys, event(SWEEP, "removed", "gone", before=Status.DELETING))
     removed: int = File.objects.keyed(keys).deleting().delete()
     return removed
@@ -241,6 +242,7 @@ def _cleared(files: list[File]) -> None:
     """Remember the leftovers to which something may still be written. What else belongs to the files lives."""
     moment = now()
     _remember_young([Signing(key, file.created_at if key == file.key else moment) for file in files for key in file.leftovers])
+    quotas.refund([file.key for file in files if file.status == Status.REJECTED])
     for file in files:
         File.note(file.key, Status(file.status), having={"leftovers": file.leftovers}, leftovers=None)
 

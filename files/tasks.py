@@ -5,7 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import checking, sweeps, trail
+from . import checking, quotas, sweeps, trail
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,11 @@ def empty_trash() -> None:
 def check(key: str, ticket: str, request_id: str | None = None) -> None:
     with trail.caused_by(request_id):
         checking.check(key, datetime.fromisoformat(ticket))
+
+
+@shared_task
+def settle_quotas() -> None:
+    quotas.settle()
 
 
 @shared_task

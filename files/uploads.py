@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from . import content, names, policies, storage, sweeps, trail
+from . import content, names, policies, quotas, storage, sweeps, trail
 from .documents import File, FileQuerySet, Status, named
 from .kinds import PICTURES, kind_of
 from .models import StoredFile
@@ -127,21 +127,23 @@ def sign(
 ) -> Signed:
     """Write a PENDING document, then sign a PUT of exactly `size` bytes of `content_type`, and of that SHA-256 if it is given.
 
-    Takes what `files.forms` has cleaned. Raises one of `documents.Error` when the document could not be written; then no
-    URL exists either.
+    Takes what `files.forms` has cleaned. Raises `quotas.Full` when the owner has no room for it, and one of `documents.Error`
+    when the document could not be written; then no URL exists either.
     """
     created_at = now()
     key = names.new_key(owner_id, filename)
-    File.insert(
-        key=key,
-        owner_id=owner_id,
-        name=filename,
-        content_type=content_type,
-        size=size,
-        created_at=created_at,
-        policy=policy,
-        sha256=sha256,
-    )
+    with quotas.signing():
+        quotas.charge(owner_id, key, size)
+        File.insert(
+            key=key,
+            owner_id=owner_id,
+            name=filename,
+            content_type=content_type,
+            size=size,
+            created_at=created_at,
+            policy=policy,
+            sha256=sha256,
+        )
     put = storage.sign_put(key, content_type=content_type, size=size, lives=storage.URL_LIVES, sha256=sha256)
     return Signed(key, put, created_at + timedelta(seconds=storage.URL_LIVES))
 

@@ -20,7 +20,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django.views.decorators.vary import vary_on_headers
 
-from . import checking, names, previews, sweeps, uploads, usage
+from . import checking, names, previews, quotas, sweeps, uploads, usage
 from .documents import File, Row, Status
 from .errors import SignedOut
 from .forms import ORDERS, Invalid, KeyForm, ListForm, NameForm, checked
@@ -78,6 +78,7 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "orders": ORDERS,
         "later_page": after is not None,
         "usage": usage.of(owner_id),
+        "room": quotas.of(owner_id),
     }
     if after is None and not wanted.narrowed:
         # Which of them have arrived HTMX asks behind the page, which so needs no bucket.

@@ -57,6 +57,27 @@ def documents(owner: User) -> dict[str, str]:
     return dict(File.objects.owned_by(str(owner.pk)).scalar("key", "status"))
 
 
+def drift(owner: User) -> tuple[int, int]:
+    """How many files, and bytes, the owner's account says there are more than there are."""
+    from files import quotas
+
+    _, said, found = quotas.recount(str(owner.pk))
+    return said.files - found.files, said.bytes - found.bytes
+
+
+def age_what_is_held(by: timedelta = ALL_OF_AN_HOUR, *, written: bool = False) -> None:
+    """Make it as if all that is held had been charged that much earlier; or that of which there is a document by now."""
+    from files.documents import File
+    from files.quotas import Account
+
+    accounts = Account._get_collection()
+    for account in accounts.find({"held": {"$exists": True}}):
+        for name, held in account["held"].items():
+            if not written or File.objects.keyed([held["key"]]):
+                field = f"held.{name}.at"
+                accounts.update_one({"_id": account["_id"], field: held["at"]}, {"$set": {field: held["at"] - by}})
+
+
 def age_spent_keys(by: timedelta) -> None:
     """Make it as if the keys whose documents are gone had been signed that much earlier."""
     from files.documents import SpentKey
@@ -250,7 +271,7 @@ def main() -> None:
 
 
 def _act(act: str, **order: Any) -> dict[str, Any]:
-    from files import checking, storage, sweeps, uploads
+    from files import storage
     from files.documents import File
     from files.refusals import Refusal
 
@@ -258,19 +279,37 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
         File.objects.first()
         return {"did": storage.head("u/0/nothing") is None}
     try:
-        if act == "sweep":
-            return {"did": True, **_sweep(**order)}
-        if act == "empty_trash":
-            return {"did": True, "removed": sweeps.empty_trash().removed}
-        if act == "check":
-            checking.check(order["key"], datetime.fromisoformat(order["ticket"]))
-            return {"did": True}
-        if act in ("trash", "restore"):
-            return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
-        more = (order["name"],) if act == "rename" else ()
-        file = getattr(uploads, act)(order["owner"], order["key"], *more)
+        return _of_everybody(act, order) or _of_a_file(act, **order)
     except Refusal as refusal:
         return {"did": False, "code": refusal.code}
+
+
+def _of_everybody(act: str, order: dict[str, Any]) -> dict[str, Any] | None:
+    from files import quotas, sweeps
+
+    if act == "sweep":
+        return {"did": True, **_sweep(**order)}
+    if act == "empty_trash":
+        return {"did": True, "removed": sweeps.empty_trash().removed}
+    if act == "settle":
+        quotas.settle()
+        return {"did": True}
+    return None
+
+
+def _of_a_file(act: str, **order: Any) -> dict[str, Any]:
+    from files import checking, uploads
+
+    if act == "sign":
+        uploads.sign(order["owner"], filename="report.pdf", content_type="application/pdf", size=5)
+        return {"did": True}
+    if act == "check":
+        checking.check(order["key"], datetime.fromisoformat(order["ticket"]))
+        return {"did": True}
+    if act in ("trash", "restore"):
+        return {"did": getattr(uploads, act)(order["owner"], [order["key"]]) == 1}
+    more = (order["name"],) if act == "rename" else ()
+    file = getattr(uploads, act)(order["owner"], order["key"], *more)
     return {"did": True, "ready_at": file and file.ready_at.isoformat()}
 
 
@@ -315,7 +354,7 @@ def _make_what_children_share() -> None:
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
     """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
-    from files import checking, sweeps, uploads
+    from files import checking, quotas, sweeps, uploads
 
     _make_what_children_share()
     child = os.fork()
@@ -323,7 +362,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename not in (uploads.__file__, sweeps.__file__, checking.__file__):
+            if frame.f_code.co_filename not in [module.__file__ for module in (uploads, sweeps, quotas, checking)]:
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)

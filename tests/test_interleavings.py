@@ -25,6 +25,7 @@ from .lifecycle import (
     backdate,
     disagreements,
     documents,
+    drift,
     let_the_trash_lie,
     objects,
     put_object,
@@ -49,6 +50,7 @@ def settle(owner: User) -> str | None:
     sweeps.sweep(older_than=HOUR)
     left = documents(owner)
     assert objects(owner) == left.keys(), "a sweep left them in disagreement"
+    assert drift(owner) == (0, 0), "something was given back twice, or not at all"
     return next(iter(left.values()), None)
 
 
@@ -213,6 +215,7 @@ def test_killed_before_any_line_it_leaves_what_the_next_sweep_finishes(act: str,
             assert disagreements(alice) == [], f"killed before line {line}"
             let_the_trash_lie([signed.key])
             assert is_finished_by_a_sweep(signed.key), f"killed before line {line}"
+            assert drift(alice) == (0, 0), f"killed before line {line}"
             if not killed:
                 break
     assert 3 < line < LINES - 1, "it was killed at every line, and then no more"

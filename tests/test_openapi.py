@@ -230,6 +230,9 @@ class Asking:
         yield from self.endpoint(SIGN)
         yield post_json(self.signed_in, SIGN, WISH)
         yield post_json(self.signed_in, SIGN, WISH | {"size": 10**10})
+        self.settings.QUOTA_FILES = 0
+        yield post_json(self.signed_in, SIGN, WISH)
+        self.settings.QUOTA_FILES = None
         self.settings.ALLOWED_CONTENT_TYPES = ["image/*"]
         yield post_json(self.signed_in, SIGN, WISH)
         self.settings.SIGNINGS_PER_MINUTE = 1

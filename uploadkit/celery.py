@@ -33,5 +33,6 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "schedule": settings.CHECKS_EVERY,
             "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
         },
+        "quotas": {"task": "files.tasks.settle_quotas", "schedule": 60.0, "options": {"expires": 60}},
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

@@ -271,6 +271,9 @@ MAX_UPLOAD_SIZE = env.int("MAX_UPLOAD_SIZE", 50 * 1024 * 1024, validate=validate
 HASH_MAX_SIZE = env.int("HASH_MAX_SIZE", 1024**3, validate=validate.Range(0))
 ALLOWED_CONTENT_TYPES: list[str] = env.list("ALLOWED_CONTENT_TYPES", ["*/*"])
 SIGNINGS_PER_MINUTE = env.int("SIGNINGS_PER_MINUTE", 20, validate=validate.Range(1, 100_000))
+# What all files of one person may come to; None: any. The admin can give somebody limits of their own.
+QUOTA_FILES: int | None = env.int("QUOTA_FILES", None, validate=validate.Range(0))
+QUOTA_BYTES: int | None = env.int("QUOTA_BYTES", None, validate=validate.Range(0))
 PENDING_MAX_AGE = env.timedelta("PENDING_MAX_AGE", timedelta(hours=1), validate=validate.Range(min=timedelta(minutes=2)))
 
 # What an upload may be and what becomes of it, by the name that {% uploader "avatars" %} and a sign request give. A policy

@@ -1,0 +1,358 @@
+"""How much each owner's files take, and how much they may: counted when they are signed, given back when they are gone.
+
+An account has the sums of its owner's files, and is asked and charged by one compare-and-set, so that no number of signings at
+once comes past a limit. MongoDB changes an account and a file together only in a transaction, which needs a replica set; so
+what is between the two is written down in the account, and can be cut anywhere:
+
+- `held` has what was charged for a document that may not be there yet. `settle` looks a while later whether it is: then the
+  document stands for it, and else it is given back.
+- `leaving` has a ticket for each file that is about to be given back. Only the ticket that the document has taken as its
+  `refund` gives anything back, once; whoever comes late, with a ticket that no document took, takes it away again.
+
+So the sums are those of all that is `held`, and of all documents that are `charged`, but for those whose `refund` is no more
+among what is `leaving`. `recount` looks whether that is so.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+import pymongo
+from django.conf import settings
+from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+from mongoengine import DateTimeField, DictField, Document, LongField, StringField
+from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
+from pymongo.results import UpdateResult
+
+from .documents import File, Status, Used
+from .names import random_of
+from .refusals import Refusal
+from .trail import now
+
+# After that no signing is between its charge and its document: both are written within SIGNING.
+HELD = timedelta(minutes=2)
+SIGNING = 2  # seconds
+ENDLESS = 2**62  # of files or bytes
+RECOUNTS = 5
+
+
+class Account(Document):  # type: ignore[misc]  # mongoengine has no types
+    """What an owner's files take: `files` and `bytes`, as signed. `max_files` and `max_bytes` are the owner's own limits, in
+    the place of those of the settings. `version` goes up with each change of the sums; `signed_at` is there while something is
+    held.
+    """
+
+    owner_id: str = StringField(primary_key=True)
+    files: int = LongField(required=True, default=0)
+    bytes: int = LongField(required=True, default=0)
+    max_files: int | None = LongField(min_value=0)
+    max_bytes: int | None = LongField(min_value=0)
+    version: int = LongField(required=True, default=0)
+    held: dict[str, Any] = DictField()
+    leaving: dict[str, str] = DictField()
+    signed_at: datetime | None = DateTimeField()
+
+    meta = {
+        "collection": "accounts",
+        "auto_create_index": False,
+        "index_cls": False,
+        "indexes": ["-bytes", {"fields": ["signed_at"], "sparse": True}],
+    }
+
+
+class Standing(NamedTuple):
+    """What an owner's files take, and the limits that hold for them; None: there is none. `own` says whose the limits are."""
+
+    used: Used
+    max_files: int | None
+    max_bytes: int | None
+    own: bool = False
+
+    @property
+    def files_left(self) -> int | None:
+        return None if self.max_files is None else max(self.max_files - self.used.files, 0)
+
+    @property
+    def bytes_left(self) -> int | None:
+        return None if self.max_bytes is None else max(self.max_bytes - self.used.bytes, 0)
+
+
+class Full(Refusal):
+    """The file is more than the owner has left; `left` says what that is, with None where there is no limit."""
+
+    code = "quota"
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+
+    def __init__(self, standing: Standing, size: int) -> None:
+        super().__init__(self.sentence(standing, size))
+        self.left = {"files": standing.files_left, "bytes": standing.bytes_left}
+
+    @staticmethod
+    def sentence(standing: Standing, size: int) -> str:
+        if standing.files_left == 0:
+            said = _("You have reached the most files that you can have here: %(most)d. Delete some, then try again.")
+            return said % {"most": standing.max_files}
+        sizes = {"size": size, "left": standing.bytes_left or 0, "most": standing.max_bytes or 0}
+        said = _("This file is %(size)s, but only %(left)s of your %(most)s are left. Delete some files, then try again.")
+        return said % {name: filesizeformat(bytes_) for name, bytes_ in sizes.items()}
+
+
+def of(owner_id: str) -> Standing:
+    """Where the owner stands."""
+    known = Account._get_collection().find_one({"_id": owner_id}, ("files", "bytes", "max_files", "max_bytes")) or {}
+    max_files, max_bytes = known.get("max_files"), known.get("max_bytes")
+    return Standing(
+        Used(known.get("files", 0), known.get("bytes", 0)),
+        settings.QUOTA_FILES if max_files is None else max_files,
+        settings.QUOTA_BYTES if max_bytes is None else max_bytes,
+        own=max_files is not None or max_bytes is not None,
+    )
+
+
+def set_limits(owner_id: str, *, max_files: int | None, max_bytes: int | None) -> None:
+    """Give an owner limits of their own; None: that of the settings. Files that are there stay, however many they are."""
+    limits = {"max_files": max_files, "max_bytes": max_bytes}
+    _open(owner_id)
+    written = {name: value for name, value in limits.items() if value is not None}
+    removed = {name: True for name, value in limits.items() if value is None}
+    parts = {operator: part for operator, part in (("$set", written), ("$unset", removed)) if part}
+    Account._get_collection().update_one({"_id": owner_id}, parts)
+
+
+# --- a signing ----------------------------------------------------------------------------------------------------------
+
+
+def charge(owner_id: str, key: str, size: int) -> None:
+    """Count a file of so many bytes that is about to be signed. Raises Full, and one of `documents.Error`.
+
+    Its document has to be written within the same `signing()`.
+    """
+    if not (_charge(owner_id, key, size) or (_open(owner_id) and _charge(owner_id, key, size))):
+        raise Full(of(owner_id), size)
+
+
+def signing() -> Any:
+    """In which a file is charged and its document written: whoever is stopped in between for longer writes none."""
+    return pymongo.timeout(SIGNING)
+
+
+def _charge(owner_id: str, key: str, size: int) -> bool:
+    moment = now()
+    files = {"$lt": ["$files", {"$ifNull": ["$max_files", _or_endless(settings.QUOTA_FILES)]}]}
+    bytes_ = {"$lte": [{"$add": ["$bytes", size]}, {"$ifNull": ["$max_bytes", _or_endless(settings.QUOTA_BYTES)]}]}
+    held = {"key": key, "bytes": size, "at": moment}
+    charged: UpdateResult = Account._get_collection().update_one(
+        {"_id": owner_id, "$expr": {"$and": [files, bytes_]}},
+        {
+            "$inc": {"files": 1, "bytes": size, "version": 1},
+            "$set": {f"held.{random_of(key)}": held, "signed_at": moment},
+        },
+    )
+    return charged.matched_count == 1
+
+
+def _or_endless(limit: int | None) -> int:
+    return ENDLESS if limit is None else limit
+
+
+def _open(owner_id: str) -> bool:
+    """Make an account; False if there is one already."""
+    try:
+        Account._get_collection().insert_one({"_id": owner_id, "files": 0, "bytes": 0, "version": 0})
+    except DuplicateKeyError:
+        return False
+    return True
+
+
+def settle() -> None:
+    """Let documents stand for what was charged for them, and give back what was charged for none."""
+    cutoff = now() - HELD
+    for account in Account._get_collection().find({"signed_at": {"$exists": True}}, {"held": 1, "signed_at": 1}):
+        _settle(account, cutoff)
+
+
+def _settle(account: Mapping[str, Any], cutoff: datetime) -> None:
+    held = account.get("held", {})
+    old = {random: charged for random, charged in held.items() if charged["at"] < cutoff}
+    keys = [charged["key"] for charged in old.values()]
+    written = {raw["_id"] for raw in File._get_collection().find({"_id": {"$in": keys}}, {"_id": 1})}
+    mine = {"_id": account["_id"]}
+    changes = [
+        # With its condition, since whoever removed the document meanwhile has given it back.
+        UpdateOne({**mine, f"held.{random}": {"$exists": True}}, _given_back(charged["bytes"], f"held.{random}"))
+        for random, charged in old.items()
+        if charged["key"] not in written
+    ]
+    stood_for = {f"held.{random}": True for random, charged in old.items() if charged["key"] in written}
+    changes += [UpdateOne(mine, {"$unset": stood_for})] * bool(stood_for)
+    if len(old) == len(held):
+        changes.append(UpdateOne({**mine, "signed_at": account["signed_at"]}, {"$unset": {"signed_at": True}}))
+    if changes:
+        Account._get_collection().bulk_write(changes)
+
+
+def _given_back(bytes_: int, *fields: str) -> dict[str, Any]:
+    return {"$inc": {"files": -1, "bytes": -bytes_, "version": 1}, "$unset": dict.fromkeys(fields, True)}
+
+
+# --- what goes ----------------------------------------------------------------------------------------------------------
+
+NO_MORE = {"status": {"$in": [Status.DELETING, Status.REJECTED]}}  # a file that is one of these stays so until it is gone
+
+
+def refund(keys: Iterable[str]) -> None:
+    """Give back what was charged for those of these files whose bytes are gone for good, once each, before their documents go.
+
+    Raises one of `documents.Error`; what was not given back then is by doing this again.
+    """
+    charged = {"_id": {"$in": list(keys)}, **NO_MORE, "charged": {"$exists": True}}
+    files = {raw["_id"]: raw for raw in File._get_collection().find(charged, {"owner_id": 1, "charged": 1, "refund": 1})}
+    if not files:
+        return
+    tickets = _hand_out([(raw["owner_id"], key) for key, raw in files.items() if "refund" not in raw])
+    taken = _take(list(files), tickets)
+    changes = [
+        change
+        for key, raw in files.items()
+        for change in _pay(raw["owner_id"], key, raw["charged"], taken.get(key), tickets.get(key))
+    ]
+    if changes:  # none, where somebody else was done with all of them meanwhile
+        Account._get_collection().bulk_write(changes, ordered=False)
+
+
+class Ticket(NamedTuple):
+    """`ours` was handed out now; `good` is the one that was first."""
+
+    ours: str
+    good: str
+
+
+def _hand_out(files: list[tuple[str, str]]) -> dict[str, Ticket]:
+    """A ticket for each of the files (owner and key), or the one that was handed out by somebody who may be dead."""
+    ours: dict[str, dict[str, str]] = {}
+    for owner_id, key in files:
+        ours.setdefault(owner_id, {})[random_of(key)] = secrets.token_hex(8)
+    accounts = Account._get_collection()
+    if ours:
+        version = {"$add": ["$version", 1]}
+        accounts.bulk_write(
+            [
+                UpdateOne(
+                    {"_id": owner_id},
+                    [{"$set": {"leaving": {"$mergeObjects": [{"$literal": tickets}, "$leaving"]}, "version": version}}],
+                )
+                for owner_id, tickets in ours.items()
+            ],
+            ordered=False,
+        )
+    leaving = {raw["_id"]: raw.get("leaving", {}) for raw in accounts.find({"_id": {"$in": list(ours)}}, {"leaving": 1})}
+    handed_out = {}
+    for owner_id, key in files:
+        random = random_of(key)
+        if good := leaving.get(owner_id, {}).get(random):
+            handed_out[key] = Ticket(ours[owner_id][random], good)
+    return handed_out
+
+
+def _take(keys: list[str], tickets: Mapping[str, Ticket]) -> dict[str, str]:
+    """Write the tickets into the documents. Return which each of them has: a document takes one, and never another."""
+    files = File._get_collection()
+    if tickets:
+        files.bulk_write(
+            [
+                UpdateOne({"_id": key, **NO_MORE, "refund": {"$exists": False}}, {"$set": {"refund": ticket.good}})
+                for key, ticket in tickets.items()
+            ],
+            ordered=False,
+        )
+    found = files.find({"_id": {"$in": keys}, "refund": {"$exists": True}}, {"refund": 1})
+    return {raw["_id"]: raw["refund"] for raw in found}
+
+
+def _pay(owner_id: str, key: str, charged: int, taken: str | None, ticket: Ticket | None) -> Iterator[UpdateOne]:
+    leaving, held = f"leaving.{random_of(key)}", f"held.{random_of(key)}"
+    if taken:
+        yield UpdateOne({"_id": owner_id, leaving: taken}, _given_back(charged, leaving, held))
+    if ticket and ticket.ours != taken:
+        # The document went meanwhile, or had taken another: what this one is for was given back.
+        yield UpdateOne({"_id": owner_id, leaving: ticket.ours}, {"$unset": {leaving: True}})
+
+
+# --- for operations -----------------------------------------------------------------------------------------------------
+
+
+class Count(NamedTuple):
+    """What an owner's account says, and what there is."""
+
+    owner_id: str
+    said: Used
+    found: Used
+
+
+def owners() -> Iterator[str]:
+    """Everybody who has files or an account, in no order; each once."""
+    last = "u/"
+    while found := File._get_collection().find_one({"_id": {"$gt": last}}, {"owner_id": 1}, sort=[("_id", 1)]):
+        yield found["owner_id"]
+        last = f"u/{found['owner_id']}0"  # the character after the slash
+    for account in Account._get_collection().find({}, {"_id": 1}):
+        if not File._get_collection().find_one({"_id": _keys_of(account["_id"])}, {"_id": 1}):
+            yield account["_id"]
+
+
+def _keys_of(owner_id: str) -> dict[str, str]:
+    return {"$gt": f"u/{owner_id}/", "$lt": f"u/{owner_id}0"}
+
+
+def recount(owner_id: str, *, fix: bool = False) -> Count:
+    """Compare an account with the documents, as they are at one moment, and `fix` it; others may work on both meanwhile.
+
+    Raises Busy where there was no such moment.
+    """
+    accounts = Account._get_collection()
+    for _try in range(RECOUNTS):
+        before = accounts.find_one({"_id": owner_id}) or {"_id": owner_id}
+        found = _found(before)
+        said = Used(before.get("files", 0), before.get("bytes", 0))
+        same = {"_id": owner_id, "version": before.get("version", 0)}
+        if not fix or said == found:
+            if "version" not in before or accounts.find_one(same, {"_id": 1}):
+                return Count(owner_id, said, found)
+        else:
+            _open(owner_id)
+            sums = {"$set": found._asdict(), "$inc": {"version": 1}}
+            if accounts.update_one(same, sums).matched_count:
+                return Count(owner_id, said, found)
+    raise Busy(owner_id)
+
+
+class Busy(Exception):
+    """An account was changed each time that it was counted."""
+
+
+def _found(account: Mapping[str, Any]) -> Used:
+    held = list(account.get("held", {}).values())
+    charged = {"_id": {**_keys_of(account["_id"]), "$nin": [each["key"] for each in held]}, "charged": {"$exists": True}}
+    # In one condition: a document takes its ticket between two, and would be counted twice or not at all.
+    refunds = {"$in": [None, *account.get("leaving", {}).values()]}
+    sums = {"$group": {"_id": None, "files": {"$sum": 1}, "bytes": {"$sum": "$charged"}}}
+    found: dict[str, int] = next(iter(File._get_collection().aggregate([{"$match": {**charged, "refund": refunds}}, sums])), {})
+    return Used(found.get("files", 0) + len(held), found.get("bytes", 0) + sum(each["bytes"] for each in held))
+
+
+def take_in() -> int:
+    """Charge for the files of an earlier version. Return how many there were."""
+    old = {"charged": {"$exists": False}, "status": {"$nin": [Status.DELETING, Status.REJECTED]}}
+    taken: int = File._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count
+    if taken:
+        for owner_id in owners():
+            with suppress(Busy):  # `manage.py reconcile_quota` says so of whoever uploads all the time
+                recount(owner_id, fix=True)
+    return taken
