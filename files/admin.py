@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.options import get_content_type_for_model
@@ -13,20 +14,23 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from . import documents, storage, sweeps, uploads
+from . import doctor, documents, storage, sweeps, uploads
 from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, PolicyFilter, users
 from .documents import Status
 from .models import StoredFile
+from .probes import promises
 from .trail import MOST, OPS
 
 NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by name
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 @admin.register(StoredFile)
@@ -58,13 +62,17 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     def has_cleanup_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("files.cleanup_storedfile")
 
+    def has_doctor_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("files.doctor_storedfile")
+
     # --- the list and the detail page ---
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FileList]:
         return FileList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"may_clean_up": self.has_cleanup_permission(request), **(extra_context or {})})
+        may = {"may_clean_up": self.has_cleanup_permission(request), "may_examine": self.has_doctor_permission(request)}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
 
     @admin.display(description="owner", ordering="owner_id")
     def owner_link(self, file: StoredFile) -> str:
@@ -135,6 +143,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     def get_urls(self) -> list[URLPattern]:
         return [
             path("cleanup/", self.admin_site.admin_view(require_POST(self.cleanup_view)), name="files_storedfile_cleanup"),
+            path("storage/", self.admin_site.admin_view(get_or_post(self.storage_view)), name="files_storedfile_storage"),
             path("<path:key>/download/", self.admin_site.admin_view(self.download_view), name="files_storedfile_download"),
             *super().get_urls(),
         ]
@@ -156,15 +165,39 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."
-        LogEntry.objects.create(
-            user=request.user,  # type: ignore[misc]  # admin_view let only users in
-            content_type_id=get_content_type_for_model(StoredFile).pk,
-            object_repr="Clean up now",
-            action_flag=CHANGE,
-            change_message=said,
-        )
+        log_act(request, "Clean up now", said)
         self.message_user(request, said, messages.WARNING if swept.refused else messages.SUCCESS)
         return redirect("admin:files_storedfile_changelist")
+
+    def storage_view(self, request: HttpRequest) -> HttpResponse:
+        """Examine the bucket, while the person waits. That it is down is a finding too."""
+        if not self.has_doctor_permission(request):
+            raise PermissionDenied
+        report = None
+        if request.method == "POST":
+            report = doctor.examine()
+            log_act(request, "Examine the bucket", str(report))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Is the bucket right?",
+            "opts": self.opts,
+            "bucket": settings.R2_BUCKET,
+            "endpoint": settings.R2_ENDPOINT_URL,
+            "promises": promises(),
+            "report": report,
+        }
+        return render(request, "admin/files/storedfile/storage.html", context)
+
+
+def log_act(request: HttpRequest, act: str, said: str) -> None:
+    """Write what was done to no file in particular into the admin's history."""
+    LogEntry.objects.create(
+        user=request.user,  # type: ignore[misc]  # admin_view let only users in
+        content_type_id=get_content_type_for_model(StoredFile).pk,
+        object_repr=act,
+        action_flag=CHANGE,
+        change_message=said,
+    )
 
 
 def user_link(pk: str, user: User | None) -> str:

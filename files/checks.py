@@ -70,6 +70,15 @@ def sites(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def admin_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Half a pair would be taken for none, and the app's own used."""
+    if bool(settings.R2_ADMIN_ACCESS_KEY_ID) == bool(settings.R2_ADMIN_SECRET_ACCESS_KEY):
+        return []
+    missing = "R2_ADMIN_SECRET_ACCESS_KEY" if settings.R2_ADMIN_ACCESS_KEY_ID else "R2_ADMIN_ACCESS_KEY_ID"
+    return [Error(f"{missing} is not set, though its other half is.", hint="Set both, or neither.", id="files.E013")]
+
+
+@register()
 def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(

@@ -46,7 +46,7 @@ class StoredFile(models.Model):
         managed = False
         db_table = "files"
         default_permissions = ("view", "delete")
-        permissions = [("cleanup_storedfile", "Can clean up now")]
+        permissions = [("cleanup_storedfile", "Can clean up now"), ("doctor_storedfile", "Can examine the bucket")]
         verbose_name = "file"
 
     def __str__(self) -> str:

@@ -31,14 +31,21 @@ class Signer:
     secret_access_key: str
 
     def presign(
-        self, method: str, path: str, *, lives: int, headers: Mapping[str, str] = {}, query: Mapping[str, str] = {}
+        self,
+        method: str,
+        path: str,
+        *,
+        lives: int,
+        headers: Mapping[str, str] = {},
+        query: Mapping[str, str] = {},
+        signed_at: datetime | None = None,
     ) -> str:
-        """A URL that is good for one kind of request for `lives` seconds from now, at most seven days.
+        """A URL that is good for one kind of request for `lives` seconds from now, or from `signed_at`; at most seven days.
 
         `path` is not yet quoted. `headers` must be sent to the letter, all but Host and Content-Length, which clients set by
         themselves; their names are lower case.
         """
-        moment = datetime.now(UTC).strftime(MOMENT)
+        moment = (signed_at or datetime.now(UTC)).strftime(MOMENT)
         signed = {"host": host(self.endpoint), **headers}
         parameters = {
             **query,

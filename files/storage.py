@@ -10,8 +10,9 @@ import base64
 import hashlib
 import itertools
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -27,15 +28,21 @@ from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError
 
+from . import bucket_rules
+from .bucket_rules import SetUp
 from .sigv4 import Signer, quoted_path
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleOutputTypeDef, DeleteTypeDef
+    from mypy_boto3_s3.type_defs import DeleteTypeDef
 
 
 class BucketError(Exception):
     """The bucket answered, and not by what was asked for."""
+
+    def __init__(self, said: str, status: int = 0) -> None:
+        super().__init__(said)
+        self.status = status
 
 
 class Missing(BucketError):
@@ -46,10 +53,10 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
-CORS_RULE_ID = "uploadkit"
 CHECKSUM = "x-amz-checksum-sha256"
 PROBE = "probe/checksum"  # is never there for longer than a moment
 CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
+EVERYWHERE = ("auto", "us-east-1")  # regions that a bucket is made in without naming one
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,10 @@ def _signer() -> Signer:
     )
 
 
-def sign_put(key: str, *, content_type: str, size: int, lives: int, sha256: str | None = None) -> SignedPut:
-    """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds.
+def sign_put(
+    key: str, *, content_type: str, size: int, lives: int, sha256: str | None = None, signed_at: datetime | None = None
+) -> SignedPut:
+    """Sign a URL for one PUT of exactly `size` bytes of that type to `key`, within `lives` seconds from `signed_at`, or now.
 
     With `sha256`, in hex, the bucket compares it with the bytes that came, and refuses others (400 BadDigest).
 
@@ -109,7 +118,8 @@ def sign_put(key: str, *, content_type: str, size: int, lives: int, sha256: str 
     if sha256:
         headers[CHECKSUM] = base64.b64encode(bytes.fromhex(sha256)).decode()
     signed = {"content-length": str(size)} | {name.lower(): value for name, value in headers.items()}
-    return SignedPut(_signer().presign("PUT", _path(key), headers=signed, lives=lives), "PUT", headers)
+    url = _signer().presign("PUT", _path(key), headers=signed, lives=lives, signed_at=signed_at)
+    return SignedPut(url, "PUT", headers)
 
 
 def sign_get(key: str, *, filename: str, lives: int) -> str:
@@ -127,6 +137,25 @@ def sign_view(key: str, *, filename: str, content_type: str, lives: int, keep: b
     if keep:
         query["response-cache-control"] = f"private, max-age={lives}, immutable"
     return _signer().presign("GET", _path(key), query=query, lives=lives)
+
+
+def unsigned(key: str) -> str:
+    """The address of an object, which nothing may be done by."""
+    return f"{settings.R2_ENDPOINT_URL.rstrip('/')}{quoted_path(_path(key))}"
+
+
+def send(method: str, url: str, *, body: bytes | None = None, headers: Mapping[str, str] = {}) -> BaseHTTPResponse:
+    """Do once what a browser does with a URL that it was given. It may take 10 s."""
+    return _connections().urlopen(
+        method,
+        url,
+        body=body,
+        headers=headers,
+        retries=False,
+        redirect=False,
+        decode_content=False,
+        timeout=Timeout(connect=2, read=8),
+    )
 
 
 def head(key: str) -> Head | None:
@@ -162,7 +191,7 @@ def verifies_checksums() -> bool:
     put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
     answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise BucketError(f"PutObject was answered by {answer.status}")
+        raise BucketError(f"PutObject was answered by {answer.status}", answer.status)
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         delete(PROBE)
     return answer.status == HTTPStatus.BAD_REQUEST
@@ -276,7 +305,18 @@ def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:
     """The answer, if it is one of success. Raises BucketError."""
     if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return answer
-    raise BucketError(f"{operation} was answered by {answer.status} {answer.data[:200].decode(errors='replace')}".rstrip())
+    said = f"{operation} was answered by {answer.status} {answer.data[:200].decode(errors='replace')}".rstrip()
+    raise BucketError(said, answer.status)
+
+
+def refusal(error: BaseException) -> tuple[int, str]:
+    """The HTTP status and S3's own word for it, like (403, "AccessDenied"), of one of `Error`; 0 where nothing answered."""
+    if isinstance(error, ClientError):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"].get("Code", "")
+    if isinstance(error, BucketError):
+        named = re.search(r"<Code>(\w+)</Code>", str(error))
+        return error.status, named[1] if named else ""
+    return 0, ""
 
 
 # --- what operations ask for: with the client ---------------------------------------------------------------------------
@@ -284,19 +324,29 @@ def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:
 
 @cache
 def _client() -> S3Client:
-    """One client a process, made at first use and so after the fork: it takes 0.1 s and 25 MB, and is thread-safe.
+    """One client a process, made at first use and so after the fork: it takes 0.1 s and 25 MB, and is thread-safe."""
+    return _new_client(settings.R2_ACCESS_KEY_ID, settings.R2_SECRET_ACCESS_KEY)
 
-    Patient, for deletions of up to 1,000 keys: 44 s at the worst.
-    """
+
+@cache
+def _admin() -> S3Client:
+    """A client with the keys for the bucket itself, where there are such."""
+    if not settings.R2_ADMIN_ACCESS_KEY_ID:
+        return _client()
+    return _new_client(settings.R2_ADMIN_ACCESS_KEY_ID, settings.R2_ADMIN_SECRET_ACCESS_KEY)
+
+
+def _new_client(access_key_id: str, secret_access_key: str) -> S3Client:
+    """Patient, for deletions of up to 1,000 keys: 44 s at the worst."""
     import boto3
     from botocore.config import Config
 
-    return boto3.client(
+    client = boto3.client(
         "s3",
         endpoint_url=settings.R2_ENDPOINT_URL,
         region_name=settings.R2_REGION,
-        aws_access_key_id=settings.R2_ACCESS_KEY_ID,
-        aws_secret_access_key=settings.R2_SECRET_ACCESS_KEY,
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
         config=Config(
             signature_version="s3v4",
             s3={"addressing_style": "path"},
@@ -309,6 +359,13 @@ def _client() -> S3Client:
             response_checksum_validation="when_required",
         ),
     )
+    client.meta.events.register("before-sign.s3", _without_the_sdks_own_header)
+    return client
+
+
+def _without_the_sdks_own_header(request: Any, **event: Any) -> None:
+    """R2 has none of it: https://developers.cloudflare.com/r2/api/s3/api/. The sum is in a header of its own."""
+    del request.headers["x-amz-sdk-checksum-algorithm"]
 
 
 def delete_many(keys: Iterable[str]) -> dict[str, str]:
@@ -322,49 +379,74 @@ def delete_many(keys: Iterable[str]) -> dict[str, str]:
     return refused
 
 
-def set_up(origins: list[str]) -> bool:
-    """Make the bucket if it is missing and let browsers on `origins` PUT to it. Return whether it was made.
+def write_in_parts(key: str, parts: Iterable[bytes], *, content_type: str) -> None:
+    """Store an object by a multipart upload. All parts but the last are of one size, and of 5 MiB or more."""
+    where: Any = {"Bucket": settings.R2_BUCKET, "Key": key}
+    where["UploadId"] = _client().create_multipart_upload(**where, ContentType=content_type)["UploadId"]
+    try:
+        sent: list[Any] = [
+            {"PartNumber": number, "ETag": _client().upload_part(**where, PartNumber=number, Body=part)["ETag"]}
+            for number, part in enumerate(parts, 1)
+        ]
+        _client().complete_multipart_upload(**where, MultipartUpload={"Parts": sent})
+    except BaseException:
+        with suppress(BotoCoreError, ClientError):
+            _client().abort_multipart_upload(**where)
+        raise
 
-    The rule is merged: rules of others stay. R2 asks for an Admin token for this, which the app itself should not have:
-    https://developers.cloudflare.com/r2/buckets/cors/
+
+def some_under(prefix: str, *, older_than: datetime) -> list[str]:
+    """Up to 1,000 keys that begin so, of objects from before that moment."""
+    listed = _client().list_objects_v2(Bucket=settings.R2_BUCKET, Prefix=prefix).get("Contents", [])
+    return [found["Key"] for found in listed if found["LastModified"] < older_than]
+
+
+def set_up(origins: list[str], *, dry_run: bool = False) -> SetUp:
+    """Make the bucket if it is missing, let browsers on `origins` PUT to it, and have it clear away what multipart uploads
+    left. Return what was done, or with `dry_run` what would be.
+
+    Rules are read, merged and written, since what is written takes the place of all. S3 has no condition for that: of two who
+    do it at once, the one who wrote first may have to do it again. R2 asks for an Admin token, which the app itself should not
+    have: https://developers.cloudflare.com/r2/buckets/cors/
     """
-    client = _client()
-    made = not _bucket_exists(client)
-    if made:
-        client.create_bucket(Bucket=settings.R2_BUCKET)
-    client.put_bucket_cors(
-        Bucket=settings.R2_BUCKET,
-        CORSConfiguration={"CORSRules": [*_cors_rules_of_others(client), _cors_rule(origins)]},
+    client = _admin()
+    planned = _planned(client, origins)
+    if not dry_run:
+        _apply(client, planned)
+    return planned
+
+
+def _planned(client: S3Client, origins: list[str]) -> SetUp:
+    cors = _configured(client.get_bucket_cors, "NoSuchCORSConfiguration")
+    lifecycle = _configured(client.get_bucket_lifecycle_configuration, "NoSuchLifecycleConfiguration")
+    rules, beside = (lifecycle or {}).pop("Rules", []), lifecycle or {}
+    return SetUp(
+        made=cors is None,
+        cors=bucket_rules.cors((cors or {}).get("CORSRules", []), origins, CORS_HEADERS),
+        lifecycle=bucket_rules.lifecycle(rules, beside),
     )
-    return made
 
 
-def _bucket_exists(client: S3Client) -> bool:
+def _configured(read: Callable[..., Any], none: str) -> dict[str, Any] | None:
+    """What the bucket is told in a matter; None if there is no bucket. What may not be read must not be written either."""
     try:
-        client.head_bucket(Bucket=settings.R2_BUCKET)
+        answer: dict[str, Any] = read(Bucket=settings.R2_BUCKET)
     except ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.NOT_FOUND:
-            return False
+        if refusal(error)[1] in ("NoSuchBucket", none):
+            return None if refusal(error)[1] == "NoSuchBucket" else {}
         raise
-    return True
+    return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
 
 
-def _cors_rules_of_others(client: S3Client) -> list[CORSRuleOutputTypeDef]:
-    try:
-        rules = client.get_bucket_cors(Bucket=settings.R2_BUCKET)["CORSRules"]
-    except ClientError as error:
-        if error.response["Error"].get("Code") == "NoSuchCORSConfiguration":
-            return []
-        raise
-    return [rule for rule in rules if rule.get("ID") != CORS_RULE_ID]
-
-
-def _cors_rule(origins: list[str]) -> CORSRuleOutputTypeDef:
-    return {
-        "ID": CORS_RULE_ID,
-        "AllowedOrigins": origins,
-        "AllowedMethods": ["PUT"],
-        "AllowedHeaders": CORS_HEADERS,
-        "ExposeHeaders": ["ETag"],
-        "MaxAgeSeconds": 3600,
-    }
+def _apply(client: S3Client, planned: SetUp) -> None:
+    bucket = settings.R2_BUCKET
+    if planned.made:
+        place: Any = {"CreateBucketConfiguration": {"LocationConstraint": settings.R2_REGION}}
+        client.create_bucket(Bucket=bucket, **({} if settings.R2_REGION in EVERYWHERE else place))
+    if planned.cors.needed:
+        cors: Any = {"CORSRules": planned.cors.after}
+        client.put_bucket_cors(Bucket=bucket, CORSConfiguration=cors)
+    if planned.lifecycle.needed:
+        lifecycle: Any = {"Rules": planned.lifecycle.after}
+        beside: Any = planned.lifecycle.beside
+        client.put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration=lifecycle, **beside)

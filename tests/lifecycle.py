@@ -181,8 +181,10 @@ def ask_the_bucket_anew() -> None:
     """What this process knows of the bucket is made again from the settings."""
     from files import storage
 
-    storage._connections().close()
-    for known in (storage._signer, storage._connections, storage._client, storage.verifies_checksums):
+    for opened in (storage._connections, storage._client, storage._admin):
+        if opened.cache_info().currsize:
+            opened().close()
+    for known in (storage._signer, storage._connections, storage._client, storage._admin, storage.verifies_checksums):
         known.cache_clear()
 
 
@@ -192,7 +194,7 @@ def _confine(config: Path, bucket: str, prefix: str) -> None:
         {
             "name": "confined",
             "credentials": [{"accessKey": "confined", "secretKey": "confined"}],
-            "actions": [f"Read:{bucket}", f"List:{bucket}", f"Write:{bucket}/{prefix}*"],
+            "actions": [f"Read:{bucket}/*", f"List:{bucket}", f"Write:{bucket}/{prefix}*"],
         }
     )
     config.write_text(json.dumps(identities))

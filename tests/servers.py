@@ -54,5 +54,5 @@ def point_settings_at_servers(worker: str) -> None:
         "GITHUB_CLIENT_SECRET": "test-secret",
         "BEAT_SCHEDULE_FILE": str(folder / f"{worker}-beat"),
     }
-    for name in ("R2_ACCOUNT_ID", "PORT", "CLAMD_URL"):
+    for name in ("R2_ACCOUNT_ID", "R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY", "PORT", "CLAMD_URL"):
         os.environ.pop(name, None)

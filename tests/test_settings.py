@@ -111,6 +111,13 @@ def test_the_bucket_needs_an_account_or_an_endpoint() -> None:
     assert "R2_ACCOUNT_ID" in done.stderr or "R2_ENDPOINT_URL" in done.stderr
 
 
+def test_half_a_pair_of_admin_keys_is_named() -> None:
+    done = check(R2_ADMIN_ACCESS_KEY_ID="an-admin-key")
+
+    assert done.returncode != 0
+    assert "R2_ADMIN_SECRET_ACCESS_KEY is not set, though its other half is." in done.stderr
+
+
 def test_without_a_site_every_request_would_be_refused_so_the_check_fails() -> None:
     done = check(SITE_ORIGINS=None)
 

@@ -264,6 +264,9 @@ else:
 R2_ACCESS_KEY_ID = required("R2_ACCESS_KEY_ID", "uploadkit")
 R2_SECRET_ACCESS_KEY = required("R2_SECRET_ACCESS_KEY", "uploadkit-local")
 R2_REGION = env.str("R2_REGION", "auto")
+# For `manage.py storage_setup` and `storage_doctor` alone: R2 lets no token of the app's touch the rules of a bucket.
+R2_ADMIN_ACCESS_KEY_ID = env.str("R2_ADMIN_ACCESS_KEY_ID", "")
+R2_ADMIN_SECRET_ACCESS_KEY = env.str("R2_ADMIN_SECRET_ACCESS_KEY", "")
 
 # --- uploads --------------------------------------------------------------------------------------------------------
 

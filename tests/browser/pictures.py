@@ -222,10 +222,17 @@ def test_what_is_checked_and_what_was_rejected(
 
 @pytest.mark.django_db(transaction=True, databases=["default", "mongo"])
 @looks
-def test_the_admin(visit: Visit, ops: User, alice: User, width: int, scheme: Scheme) -> None:
+def test_the_admin(visit: Visit, ops: User, alice: User, settings: Any, width: int, scheme: Scheme) -> None:
     list_files(alice)
     page = look(visit, ops, "/admin/files/storedfile/", width, scheme)
     take(page, "admin-list", width, scheme)
+
+    settings.SITE_ORIGINS = ["http://testserver", "https://files.example.com"]  # of which the bucket knows one
+    page.get_by_role("link", name="Is the bucket right?").click()
+    take(page, "admin-storage", width, scheme)
+    page.get_by_role("button", name="Examine the bucket").click()
+    expect(page.get_by_role("status")).to_contain_text("promises hold")
+    take(page, "admin-storage-examined", width, scheme)
 
 
 def test_the_picture_in_the_readme(visit: Visit, alice: User) -> None:
