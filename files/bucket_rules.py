@@ -32,7 +32,9 @@ class Change:
 
     def __str__(self) -> str:
         """A unified diff; nothing if there is no difference."""
-        before, after = (json.dumps(rules, indent=2, default=str).splitlines() for rules in (self.before, self.after))
+        before, after = (
+            json.dumps(rules, indent=2, sort_keys=True, default=str).splitlines() for rules in (self.before, self.after)
+        )
         names = f"{self.name} as it is", f"{self.name} as it should be"
         return "\n".join(difflib.unified_diff(before, after, *names, lineterm=""))
 

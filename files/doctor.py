@@ -1,9 +1,12 @@
-"""Whether the bucket keeps what uploadkit was built on: all promises of `files.probes`, each by itself, and nothing is left."""
+"""Whether the bucket keeps what uploadkit was built on: all promises of `files.probes`, each by itself, and nothing is left.
+
+What goes wrong is a finding, and is not logged as well: the log is on standard output, among what `--json` prints.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -11,8 +14,6 @@ from http import HTTPStatus
 from . import storage
 from .probes import PREFIX, Bench, Broken, Probe, Verdict, described, promises
 from .trail import now
-
-logger = logging.getLogger(__name__)
 
 LEFT_FOR = timedelta(hours=1)  # what is older under PREFIX is of an examination that was cut
 
@@ -80,7 +81,6 @@ def _found(probe: Probe, bench: Bench, verdicts: dict[str, Verdict]) -> Finding:
         meaning, remedy = broken.meaning or probe.meaning, broken.remedy or probe.remedy
         return Finding(probe.name, probe.promise, verdict, str(broken), meaning, remedy)
     except Exception as error:  # whatever it is, the others are tried
-        logger.warning("the probe %r of the bucket failed", probe.name, exc_info=error)
         absent = storage.refusal(error)[0] == HTTPStatus.NOT_IMPLEMENTED
         verdict = probe.otherwise if absent else Verdict.FAIL
         return Finding(probe.name, probe.promise, verdict, _reason(error), probe.meaning, probe.remedy)
@@ -97,14 +97,12 @@ def _clear(keys: Sequence[str]) -> list[str]:
     if not keys:
         return []
     left = list(keys)
-    try:
+    with suppress(*storage.Error):  # what is left is said
         for key in keys:
             if _gone(key):
                 left.remove(key)
         for key in storage.some_under(PREFIX, older_than=now() - LEFT_FOR):
             _gone(key)
-    except storage.Error as error:
-        logger.warning("what was tried at the bucket is not all deleted: %s", error)
     return left
 
 

@@ -111,7 +111,9 @@ def said(answer: BaseHTTPResponse) -> str:
 
 def described(error: BaseException) -> str:
     status, code = storage.refusal(error)
-    return f"{status} {code}".strip() if status else str(error)
+    if status:
+        return f"{status} {code}".strip()
+    return str(error).rpartition("): ")[2]  # without the address, which urllib3 says first
 
 
 def refused(key: str, answer: BaseHTTPResponse) -> str:

@@ -115,7 +115,9 @@ def test_of_a_server_that_ignores_conditions_it_says_exactly_which_promises_do_n
     assert (said["ok"], said["left"], raised.value.returncode) == (False, [], 1)
 
 
-def test_a_bucket_that_is_down_is_one_failure_and_the_rest_is_not_tried(settings: Any) -> None:
+def test_a_bucket_that_is_down_is_one_failure_and_the_rest_is_not_tried(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     point_at(settings, localstack.free_port())
     out = StringIO()
 
@@ -123,8 +125,10 @@ def test_a_bucket_that_is_down_is_one_failure_and_the_rest_is_not_tried(settings
         call_command("storage_doctor", stdout=out)
 
     assert "Check R2_ACCOUNT_ID or R2_ENDPOINT_URL" in out.getvalue()
+    assert re.search(r"^  fail +reach +Failed to establish a new connection: .*refused$", out.getvalue(), re.MULTILINE)
     assert re.search(r"^  not tried    keys +reach failed$", out.getvalue(), re.MULTILINE)
     assert re.search(r"^  not tried    upload +keys was not tried$", out.getvalue(), re.MULTILINE)
+    assert caplog.records == []  # they would be among the JSON
 
 
 # --- what it finds ----------------------------------------------------------------------------------------------------
