@@ -46,7 +46,12 @@ class Status(StrEnum):
 # Only these are listed, so that a signing need not write to four more indexes.
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
+# What `happened` counts, once each. With all that it reads in them too they would have ten times the size, and save a tenth
+# of the time: the files are those of the last minutes, which MongoDB has at hand.
+BY_WHEN = [{"fields": [when], "partialFilterExpression": {when: {"$exists": True}}} for when in ("ready_at", "rejected_at")]
+
 # The indexes that a query names, since it is slow by any other.
+OF_STATUS = {"status": ASCENDING, "created_at": ASCENDING, "_id": ASCENDING}
 OF_OWNER = {"owner_id": ASCENDING, "status": ASCENDING}
 BY_WORD = {**OF_OWNER, "words": ASCENDING}
 BY_KIND = {**OF_OWNER, "kind": ASCENDING}
@@ -77,6 +82,7 @@ class Row(NamedTuple):
 
 ROW = dict.fromkeys(("name", "size", "content_type", "ready_at", "thumbnail"), True)
 NAMES = dict.fromkeys(("name", "content_type"), True)
+COUNTED = dict.fromkeys(("kind", "size", "ready_at", "rejected_at", "reason"), True)
 
 
 EVERY_KIND = list(Kind)
@@ -228,6 +234,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             {"fields": ["check_at"], "partialFilterExpression": {"status": "checking"}},
             {"fields": ["expires_at"], "partialFilterExpression": {"expires_at": {"$exists": True}}},
             {"fields": ["leftovers"], "partialFilterExpression": {"leftovers": {"$exists": True}}},
+            *BY_WHEN,
         ],
     }
 
@@ -350,6 +357,18 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         """The keys of CHECKING files that nobody works on at that moment, the longest waiting first."""
         due = {"status": Status.CHECKING, "check_at": {"$lte": moment}}
         return [raw["_id"] for raw in cls._get_collection().find(due, {"_id": 1}).sort({"check_at": 1}).limit(limit).to_list()]
+
+    @classmethod
+    def waiting(cls, status: Status, after: datetime, until: datetime, most: int) -> int:
+        """How many files of the status were signed in (after, until], counted up to `most`."""
+        wanted = {"status": status, "created_at": {"$gt": after, "$lte": until}}
+        return cls._get_collection().count_documents(wanted, limit=most, hint=OF_STATUS)  # type: ignore[no-any-return]
+
+    @classmethod
+    def waiting_since(cls, status: Status) -> datetime | None:
+        """When the oldest file of the status was signed."""
+        oldest = cls._get_collection().find({"status": status}, {"created_at": 1}).sort({"created_at": 1}).limit(1).to_list()
+        return oldest[0]["created_at"] if oldest else None
 
     @classmethod
     def turn(
@@ -497,12 +516,17 @@ class Past(Document):  # type: ignore[misc]  # mongoengine has no types
     policy: str | None = StringField()
     gone_at: datetime = DateTimeField()
     trail: list[dict[str, Any]] = ListField(DictField())
+    kind: Kind = StringField()
+    size: int = LongField()
+    ready_at: datetime | None = DateTimeField()
+    rejected_at: datetime | None = DateTimeField()
+    reason: str | None = StringField()
 
     meta = {
         "collection": "past",
         "auto_create_index": False,
         "index_cls": False,
-        "indexes": [{"fields": ["gone_at"], "expireAfterSeconds": int(KEPT.total_seconds())}],
+        "indexes": [{"fields": ["gone_at"], "expireAfterSeconds": int(KEPT.total_seconds())}, *BY_WHEN],
     }
 
     @classmethod
@@ -512,7 +536,7 @@ class Past(Document):  # type: ignore[misc]  # mongoengine has no types
         File._get_collection().aggregate(
             [
                 {"$match": {"_id": {"$in": list(keys)}, "status": Status.DELETING}},
-                {"$project": {"owner_id": 1, "policy": 1, "gone_at": {"$literal": happened["at"]}, "trail": trail}},
+                {"$project": {**COUNTED, "owner_id": 1, "policy": 1, "gone_at": {"$literal": happened["at"]}, "trail": trail}},
                 {"$merge": {"into": cls._get_collection_name(), "whenMatched": "replace"}},
             ]
         )
@@ -524,3 +548,33 @@ def history(key: str) -> History | None:
         if found := collection.find_one({"_id": key}, {"owner_id": 1, "policy": 1, "trail": 1}):
             return History(found["owner_id"], found.get("policy"), [Event.of(raw) for raw in found.get("trail", [])])
     return None
+
+
+def happened(when: str, by: str, start: datetime, end: datetime) -> dict[str, Used]:
+    """The files whose time `when` is in [start, end), and their bytes, by their field `by`; those that are gone, too.
+
+    Each once, also one that goes meanwhile: the collections are read in the order in which it is moved, and a key counts once.
+    """
+    of_then: list[dict[str, Any]] = [{"$match": {when: {"$gte": start, "$lt": end}}}, {"$project": {by: 1, "size": 1}}]
+    known_by = {"$ifNull": [f"${by}", Kind.OTHER]}
+    there = File._get_collection()
+    found = there.aggregate(
+        [
+            *of_then,
+            {"$unionWith": {"coll": Past._get_collection_name(), "pipeline": of_then}},
+            {"$group": {"_id": "$_id", "by": {"$first": known_by}, "size": {"$first": "$size"}}},
+            {"$group": {"_id": "$by", "files": {"$sum": 1}, "bytes": {"$sum": "$size"}}},
+        ]
+    )
+    return {raw["_id"]: Used(raw["files"], raw["bytes"]) for raw in found}
+
+
+def happened_most(when: str, start: datetime, end: datetime, most: int) -> datetime:
+    """Until when so many files of a collection have their time `when` at the most, from `start` on; `end` if it is all."""
+    there = {when: {"$gte": start, "$lt": end}}
+    times = [
+        raw[when]
+        for collection in (File._get_collection(), Past._get_collection())
+        for raw in collection.find(there, {when: 1, "_id": 0}).sort({when: 1}).skip(most).limit(1).to_list()
+    ]
+    return min(times, default=end)

@@ -287,12 +287,15 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
 
 
 def _of_everybody(act: str, order: dict[str, Any]) -> dict[str, Any] | None:
-    from files import quotas, sweeps
+    from files import quotas, rollups, sweeps
 
     if act == "sweep":
         return {"did": True, **_sweep(**order)}
     if act == "empty_trash":
         return {"did": True, "removed": sweeps.empty_trash().removed}
+    if act == "count_days":
+        rollups.catch_up()
+        return {"did": True}
     if act == "settle":
         quotas.settle()
         return {"did": True}
@@ -355,8 +358,8 @@ def _make_what_children_share() -> None:
 
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
-    """Act in a child that kills itself before the so-many-th line of a file's life that it comes to."""
-    from files import checking, quotas, sweeps, uploads
+    """Act in a child that kills itself before the so-many-th line of a file's life, or of a count, that it comes to."""
+    from files import checking, quotas, rollups, sweeps, uploads
 
     _make_what_children_share()
     child = os.fork()
@@ -364,7 +367,7 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename not in [module.__file__ for module in (uploads, sweeps, quotas, checking)]:
+            if frame.f_code.co_filename not in [module.__file__ for module in (uploads, sweeps, quotas, checking, rollups)]:
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)

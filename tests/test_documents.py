@@ -97,6 +97,8 @@ def test_the_indexes_are_those_that_the_queries_need() -> None:
         (("check_at", 1),),
         (("expires_at", 1),),
         (("leftovers", 1),),
+        (("ready_at", 1),),
+        (("rejected_at", 1),),
     }
 
 

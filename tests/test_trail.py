@@ -345,7 +345,8 @@ def test_neither_a_url_nor_a_secret_is_in_it(alice: User, cast: type[Cast]) -> N
 
     for secret in ("http", "X-Amz", settings.R2_ACCESS_KEY_ID + "/", settings.R2_SECRET_ACCESS_KEY, settings.SECRET_KEY):
         assert secret not in written
-    assert set(Past.objects.get(key=file.key).to_mongo()) == {"_id", "owner_id", "policy", "gone_at", "trail"}
+    kept = {"_id", "owner_id", "policy", "gone_at", "trail"} | {"kind", "size", "ready_at"}
+    assert set(Past.objects.get(key=file.key).to_mongo()) == kept
 
 
 def test_what_is_gone_is_forgotten_after_90_days(db: None) -> None:
