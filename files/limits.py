@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from http import HTTPStatus
 
@@ -17,9 +18,15 @@ from redis.commands.core import Script
 
 from . import policies
 from .refusals import Refusal
+from .trail import now
 
 WINDOW = 60  # seconds
 DAY = 24 * 60 * 60
+
+REFUSALS_KEPT = 40 * DAY
+REFUSED_OWNERS = 1_000  # of a day; with more, the one who was refused the least is forgotten
+REFUSED_SHOWN = 10
+ALL = ""  # is nobody's id
 
 # Passwords of links, in django-ratelimit's notation: from one address, and for one link wherever they come from.
 PASSWORDS_OF_ADDRESS, PASSWORDS_OF_LINK = "10/m", "60/h"
@@ -27,6 +34,7 @@ PASSWORDS_OF_ADDRESS, PASSWORDS_OF_LINK = "10/m", "60/h"
 # One round trip to ask, to count and to say where the user stands, by Redis's own clock, which all web processes share.
 # A sorted set has the times of the signings that count, in microseconds. One that is a whole window old to the microsecond
 # counts still: "never more in any 60 s" holds for a window with both its ends.
+# What is refused is counted where there is a second key: another sorted set, by whom, and all together under ALL.
 SPEND = """
 local key, limit, window = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local clock = redis.call('TIME')
@@ -38,6 +46,13 @@ if passed then
     redis.call('ZADD', key, now, string.format('%.0f-%d', now, spent))
     redis.call('PEXPIRE', key, window / 1000 + 1000)
     spent = spent + 1
+elseif KEYS[2] then
+    redis.call('ZINCRBY', KEYS[2], 1, ARGV[4])
+    redis.call('ZINCRBY', KEYS[2], 1, ARGV[3])
+    redis.call('EXPIRE', KEYS[2], ARGV[5])
+    if redis.call('ZCARD', KEYS[2]) > tonumber(ARGV[6]) then
+        redis.call('ZREMRANGEBYRANK', KEYS[2], 0, 0)
+    end
 end
 local first = math.max(spent - limit, 0)
 local leaves = redis.call('ZRANGE', key, first, first, 'WITHSCORES')[2]
@@ -73,15 +88,24 @@ class TooMany(Refusal):
 
 
 @cache
+def connection() -> Redis:
+    return Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
+
+
+@cache
 def _spend() -> Script:
-    return Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS).register_script(SPEND)
+    return connection().register_script(SPEND)
 
 
-def _take(key: str, limit: int, window: int) -> tuple[bool, int, int]:
+def _take(key: str, limit: int, window: int, refused: str | None = None) -> tuple[bool, int, int]:
     """Take one of `limit` in any `window` seconds: whether there was one, how many are left, and in how many seconds the next
-    is free. Rounded up: whoever waits exactly as long as we say must find the door open.
+    is free. Rounded up: whoever waits exactly as long as we say must find the door open. `refused` is an owner whose refusal
+    is to be counted.
     """
-    passed, remaining, frees_up = _spend()(keys=[key], args=[limit, window * 1_000_000])
+    keys, args = [key], [str(limit), str(window * 1_000_000)]
+    if refused is not None:
+        keys, args = [key, _refusals(now())], [*args, refused, ALL, str(REFUSALS_KEPT), str(REFUSED_OWNERS + 1)]
+    passed, remaining, frees_up = _spend()(keys=keys, args=args)
     return bool(passed), remaining, max(1, -(-frees_up // 1_000_000))
 
 
@@ -91,7 +115,7 @@ def spend_signing(owner_id: str) -> Window:
     A moving window: never more than the limit in any 60 s. A fixed one lets twice as many through across its boundary.
     """
     limit = settings.SIGNINGS_PER_MINUTE
-    passed, remaining, frees_up = _take(f"uploadkit:signings:{owner_id}", limit, WINDOW)
+    passed, remaining, frees_up = _take(f"uploadkit:signings:{owner_id}", limit, WINDOW, refused=owner_id)
     window = Window(limit, remaining, frees_up)
     if not passed:
         raise TooMany(
@@ -124,6 +148,27 @@ def spend_day(owner_id: str, policy: str) -> None:
             % {"most": most, "hours": hours},
             seconds,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The signings that were refused on a day (UTC), and those who were refused the most."""
+
+    number: int
+    owners: dict[str, int]
+
+
+def _refusals(moment: datetime) -> str:
+    return f"uploadkit:refused:{moment:%Y-%m-%d}"
+
+
+def refusals(days: Iterable[datetime]) -> list[Refusals]:
+    """Of each of these days, in one round trip. Raises redis.exceptions.RedisError when Redis is down."""
+    asked = connection().pipeline(transaction=False)
+    for day in days:
+        asked.zrange(_refusals(day), 0, REFUSED_SHOWN, desc=True, withscores=True)
+    found = [{who.decode(): int(number) for who, number in one} for one in asked.execute()]
+    return [Refusals(one.pop(ALL, 0), one) for one in found]
 
 
 def is_address(text: str) -> bool:

@@ -16,7 +16,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from django.test import Client, RequestFactory
 from redis import Redis
 
 from files import limits
+from files.trail import now
 
 from .conftest import ROOT, post_json
 from .test_sign import SIGN, WISH
@@ -304,6 +306,55 @@ def test_whoever_waits_exactly_retry_after_finds_the_door_open(as_alice: Client,
     assert retry_after in seconds_until(oldest + 60, asked=asked, answered=answered), "no longer than it takes"
     past.age(retry_after)
     assert sign(as_alice).status_code == 200
+
+
+# --- what was refused is counted ---------------------------------------------------------------------------------------
+
+
+def refused(back: int = 0) -> limits.Refusals:
+    return limits.refusals([now() - timedelta(days=back)])[0]
+
+
+def test_refused_signings_are_counted_by_day_and_by_user_and_no_others(
+    as_alice: Client, as_bob: Client, alice: User, bob: User, past: Past
+) -> None:
+    past.write([time.time()] * (LIMIT - 1))
+    assert [sign(client).status_code for client in (as_alice, as_alice, as_alice, as_bob)] == [200, 429, 429, 200]
+    Past(bob.pk).write([time.time()] * LIMIT)
+    sign(as_bob)
+    limits.spend_day(str(alice.pk), "default")
+
+    assert refused() == limits.Refusals(3, {str(alice.pk): 2, str(bob.pk): 1})
+    assert refused(back=1) == limits.Refusals(0, {})
+
+
+def test_a_policy_s_limit_of_a_day_is_another_thing(alice: User, settings: Any) -> None:
+    settings.UPLOAD_POLICIES = {"default": {}, "few": {"max_files": 1}}
+    limits.spend_day(str(alice.pk), "few")
+    with pytest.raises(limits.TooMany):
+        limits.spend_day(str(alice.pk), "few")
+
+    assert refused().number == 0
+
+
+def test_what_was_refused_is_known_for_40_days(as_alice: Client, past: Past) -> None:
+    past.write([time.time()] * LIMIT)
+    sign(as_alice)
+
+    assert 39 * 24 * 3600 < past.redis.ttl(limits._refusals(now())) <= 40 * 24 * 3600  # type: ignore[operator]
+
+
+def test_of_very_many_users_those_who_were_refused_most_are_remembered_and_all_are_counted(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SIGNINGS_PER_MINUTE = 1
+    monkeypatch.setattr(limits, "REFUSED_OWNERS", 5)
+    for number in range(12):
+        for _ in range(3 if number < 5 else 2):
+            with suppress(limits.TooMany):
+                limits.spend_signing(f"{number}")
+
+    assert refused() == limits.Refusals(5 * 2 + 7, {str(number): 2 for number in range(5)})
 
 
 # --- an address -----------------------------------------------------------------------------------------------------
