@@ -21,7 +21,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
-from . import doctor, documents, storage, sweeps, uploads
+from . import doctor, documents, runs, storage, sweeps, uploads
 from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, PolicyFilter, users
 from .documents import Status
 from .models import StoredFile
@@ -161,7 +161,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
         """One batch of the sweep, while the person waits; the beat does the rest."""
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
-        swept = sweeps.sweep_once()
+        swept = runs.recorded(runs.By.ADMIN, sweeps.sweep_once)
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."

@@ -5,20 +5,20 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import checking, quotas, sweeps, trail
+from . import checking, quotas, rollups, runs, sweeps, trail
 
 logger = logging.getLogger(__name__)
 
 
 @shared_task
 def cleanup_pending() -> None:
-    swept = sweeps.sweep()
+    swept = runs.recorded(runs.By.BEAT, sweeps.sweep)
     logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
 
 @shared_task
 def empty_trash() -> None:
-    sweeps.empty_trash()
+    runs.recorded(runs.By.TRASH, sweeps.empty_trash)
 
 
 # Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
@@ -36,6 +36,11 @@ def settle_quotas() -> None:
 @shared_task
 def queue_checks() -> None:
     checking.queue_due()
+
+
+@shared_task
+def count_days() -> None:
+    rollups.catch_up()
 
 
 @shared_task

@@ -34,5 +34,10 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
         },
         "quotas": {"task": "files.tasks.settle_quotas", "schedule": 60.0, "options": {"expires": 60}},
+        "days": {
+            "task": "files.tasks.count_days",
+            "schedule": settings.DAYS_COUNTED_EVERY,
+            "options": {"expires": settings.DAYS_COUNTED_EVERY.total_seconds()},
+        },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }

@@ -79,7 +79,7 @@ TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", 0, validate=validate.Range(
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXY_COUNT
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "files.admin_site.OperationsConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.humanize",
@@ -289,6 +289,7 @@ IMAGE_MAX_PIXELS = env.int("IMAGE_MAX_PIXELS", 50_000_000, validate=validate.Ran
 # For how long a worker has a file to check for itself; after that it is taken for dead, and the check begins anew.
 CHECK_LEASE = env.timedelta("CHECK_LEASE", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
 CHECKS_EVERY = timedelta(seconds=30)  # look for checks that nobody works on
+DAYS_COUNTED_EVERY = timedelta(minutes=5)  # for the dashboard
 REJECTED_LIVES = env.timedelta("REJECTED_LIVES", timedelta(days=30), validate=validate.Range(min=timedelta(hours=1)))
 
 # --- the virus scanner ----------------------------------------------------------------------------------------------

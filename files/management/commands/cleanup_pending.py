@@ -1,4 +1,5 @@
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -6,7 +7,7 @@ from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
 
-from files import documents, storage, sweeps, uploads
+from files import documents, runs, storage, sweeps, uploads
 
 
 class Command(BaseCommand):
@@ -21,12 +22,14 @@ class Command(BaseCommand):
         if not 1 <= options["batch"] <= storage.DELETE_LIMIT:
             raise CommandError(f"--batch is {options['batch']}: it must be 1 to {storage.DELETE_LIMIT}.")
         try:
-            swept = sweeps.sweep(
+            sweep = partial(
+                sweeps.sweep,
                 older_than=age(options["older_than"]),
                 batch=options["batch"],
                 dry_run=options["dry_run"],
                 each=self.list_keys if options["verbosity"] > 1 or options["dry_run"] else lambda keys: None,
             )
+            swept = sweep() if options["dry_run"] else runs.recorded(runs.By.COMMAND, sweep)
         except storage.Error as error:
             raise CommandError(f"The bucket does not answer, so run this again later: {error}") from error
         except documents.Error as error:

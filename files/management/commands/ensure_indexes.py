@@ -3,7 +3,7 @@ from typing import Any
 import pymongo
 from django.core.management.base import BaseCommand
 
-from files import quotas
+from files import quotas, runs
 from files.documents import File, Past, Share, SpentKey
 
 A_DAY = 24 * 60 * 60  # seconds
@@ -14,7 +14,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
-            for document in (File, SpentKey, Share, Past, quotas.Account):
+            for document in (File, SpentKey, Share, Past, quotas.Account, runs.Run):
                 document.ensure_indexes()
             filled = File.fill_in()
             quotas.take_in()
