@@ -46,7 +46,11 @@ class StoredFile(models.Model):
         managed = False
         db_table = "files"
         default_permissions = ("view", "delete")
-        permissions = [("cleanup_storedfile", "Can clean up now"), ("doctor_storedfile", "Can examine the bucket")]
+        permissions = [
+            ("cleanup_storedfile", "Can clean up now"),
+            ("doctor_storedfile", "Can examine the bucket"),
+            ("dashboard_storedfile", "Can see the dashboard"),
+        ]
         verbose_name = "file"
 
     def __str__(self) -> str:

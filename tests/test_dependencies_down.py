@@ -205,6 +205,8 @@ def test_without_redis_nothing_is_signed_and_all_else_works(house: House, strang
         )
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
         assert_all_work(house.ops, [(page("GET", "/admin/"), 200), (page("GET", "/admin/files/storedfile/"), 200)])
+        dashboard = house.ops.get("/admin/").text
+        assert "Redis does not answer, so it is not known how many were refused" in dashboard and "Top owners" in dashboard
 
 
 @pytest.mark.parametrize("manner", MANNERS)
@@ -276,6 +278,8 @@ def test_without_mongo_no_file_is_touched_and_the_rest_stands(house: House, stra
         assert_all_work(alice, [(LANDING, 200), (SIGN_IN, 302)])
         assert_all_work(stranger, [(LANDING, 200), (SIGN_IN, 200), (LIST[0], 302), (TO_GITHUB, 302)])
         assert_all_work(house.ops, [(page("GET", "/admin/"), 200), (page("GET", "/admin/auth/user/"), 200)])
+        dashboard = house.ops.get("/admin/").text
+        assert "MongoDB does not answer, so there are no figures" in dashboard and "Nobody was refused" in dashboard
 
     # Nothing was lost: what was there before is there now.
     assert eventually(lambda: alice.get("/files/").status_code == 200)

@@ -14,6 +14,7 @@ from files import names, shares, uploads
 from files.documents import File, Status, named
 from files.kinds import kind_of
 from tests.conftest import ROOT, Cast
+from tests.operations import a_month
 
 from . import test_checks
 from .conftest import Visit, Watch, choose, refuse, row, status, upload_at
@@ -233,6 +234,16 @@ def test_the_admin(visit: Visit, ops: User, alice: User, settings: Any, width: i
     page.get_by_role("button", name="Examine the bucket").click()
     expect(page.get_by_role("status")).to_contain_text("promises hold")
     take(page, "admin-storage-examined", width, scheme)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "mongo"])
+@looks
+def test_the_dashboard(visit: Visit, ops: User, alice: User, bob: User, width: int, scheme: Scheme) -> None:
+    page = look(visit, ops, "/admin/", width, scheme)
+    take(page, "admin-index-empty", width, scheme)
+    a_month(alice, bob, ops)
+    page.reload()
+    take(page, "admin-index", width, scheme)
 
 
 def test_the_picture_in_the_readme(visit: Visit, alice: User) -> None:

@@ -13,6 +13,7 @@ from playwright.sync_api import Download, FileChooser, Page, expect
 
 from files import shares
 from files.documents import File
+from tests.operations import a_month
 
 from . import test_checks
 from .conftest import SHIFTS, Held, Visit, Watch, a_file, bucket, choose, finished, row, until
@@ -108,6 +109,17 @@ def test_dialogs_and_pages_of_one_file(visit: Visit, alice: User, cast: Any, sch
     for path in ("", "share", "rename", "delete"):
         page.goto(f"/files/{file.key}/{path}")
         assert faults(page) == [], path
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "mongo"])
+def test_the_dashboard(visit: Visit, ops: User, alice: User, bob: User, scheme: Literal["light", "dark"]) -> None:
+    a_month(alice, bob)
+    page = visit(ops, "/admin/", color_scheme=scheme)
+    for summary in page.locator("summary").all():
+        summary.click()
+
+    assert faults(page) == []
+    assert page.get_by_role("img", name="Uploads a day").count() == 1
 
 
 def test_a_file_is_uploaded_looked_at_renamed_shared_downloaded_deleted_and_brought_back_by_keyboard_alone(
