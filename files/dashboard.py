@@ -157,7 +157,8 @@ def _rejected(days: Iterable[Day]) -> Bars:
 
 
 def _owners() -> Bars:
-    found = File._get_db()["accounts"].find({"bytes": {"$gt": 0}}).sort({"bytes": DESCENDING}).limit(OWNERS).to_list()
+    accounts, sums = File._get_db()["accounts"], {"files": 1, "bytes": 1}
+    found = accounts.find({"bytes": {"$gt": 0}}, sums).sort({"bytes": DESCENDING}).limit(OWNERS).to_list()
     known = _names(raw["_id"] for raw in found)
     rows = []
     for raw in found:

@@ -24,7 +24,7 @@ KEPT_UP = 31  # days: what came earlier is counted no more
 # What is younger may not all be written: each process has a clock of its own, and a write takes up to three seconds.
 SETTLED = timedelta(minutes=1)
 PIECE = 100_000  # files of a time, which MongoDB tells apart within its memory, in a quarter of a second
-PATIENCE = 60  # seconds for a piece; nobody waits for a page meanwhile
+PATIENCE = 300  # seconds for a piece; nobody waits for a page meanwhile
 MILLISECOND = timedelta(milliseconds=1)  # MongoDB's
 
 
