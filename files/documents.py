@@ -228,6 +228,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             {"fields": ["check_at"], "partialFilterExpression": {"status": "checking"}},
             {"fields": ["expires_at"], "partialFilterExpression": {"expires_at": {"$exists": True}}},
             {"fields": ["leftovers"], "partialFilterExpression": {"leftovers": {"$exists": True}}},
+            # What is in the bucket by another key than its upload's, in that order.
+            {"fields": ["cleaned"], "partialFilterExpression": {"cleaned": {"$exists": True}}},
         ],
     }
 
