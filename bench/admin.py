@@ -1,0 +1,130 @@
+"""The admin's pages over ten thousand documents and over ten million: what operations looks at when something is wrong."""
+
+from __future__ import annotations
+
+import http.client
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from bench import seed
+from bench.effort import Effort
+from bench.findings import Findings, Ratio, Table
+from bench.stack import Site, Stack, staff
+from uploadkit.localstack import HOST
+
+MOST = 1.5  # times as long as with few documents
+CACHE = "2G"  # of MongoDB, which by itself takes half of the memory
+ASKED = 15  # times in a round
+PATIENCE = 60  # seconds for a page
+# What the release and the beat would have done by then.
+SETTLED = (("ensure_indexes",), ("reconcile_quota", "--fix"))
+COUNTED = "import django; django.setup(); from files import tasks; getattr(tasks, 'count_days', lambda: None)()"
+
+FILES = "/admin/files/storedfile/"
+PAGES = {
+    "dashboard": "/admin/",
+    "list": FILES,
+    "list, of one status": f"{FILES}?status__exact=rejected",
+    "search by the beginning of a key": f"{FILES}?q=u/{seed.LARGEST}/Q7",
+    "list, of the owner with a tenth": f"{FILES}?owner={seed.LARGEST}",
+    "page of the owner with a tenth": f"{FILES}owner/{seed.LARGEST}/",
+    "page of an owner with few": f"{FILES}owner/{seed.OWNERS[-1]}/",
+}
+
+
+@dataclass(frozen=True)
+class Page:
+    documents: int
+    status: int
+    milliseconds: float  # the median of one request at a time
+
+
+@dataclass
+class Measured:
+    sizes: tuple[int, int]
+    seeded: list[float] = field(default_factory=list)  # seconds
+    pages: dict[str, list[Page]] = field(default_factory=dict)
+
+
+def measure(stack: Stack, effort: Effort) -> Measured:
+    stack.cache(CACHE)
+    measured = Measured(effort.administered)
+    session = staff()
+    with ExitStack() as sites:
+        sides = []
+        for number, count in enumerate(effort.administered, 1):
+            there = {"MONGODB_URI": stack.database(f"admin-{count}"), "REDIS_URL": stack.redis(number)}
+            measured.seeded.append(seeded(stack, count, there))
+            sides.append((count, sites.enter_context(stack.serving(**there))))
+        for name, path in PAGES.items():
+            measured.pages[name] = best(sides, path, session, effort.rounds)
+    return measured
+
+
+def seeded(stack: Stack, count: int, there: dict[str, str]) -> float:
+    began = time.perf_counter()
+    stack.manage("ensure_indexes", **there)
+    seed.fill(there["MONGODB_URI"], count)
+    for command in SETTLED:
+        stack.manage(*command, **there)
+    stack.python("-c", COUNTED, **there)
+    took = time.perf_counter() - began
+    print(f"{count:,} documents in {took:.0f} s …", end=" ", file=sys.stderr, flush=True)
+    return took
+
+
+def best(sides: list[tuple[int, Site]], path: str, session: str, rounds: int) -> list[Page]:
+    """Turn by turn, so that what disturbs the one disturbs the other. The first turn warms up and does not count."""
+    turns = [[page(count, site, path, session) for count, site in sides] for _ in range(rounds + 1)]
+    return [min(pages, key=lambda page: page.milliseconds) for pages in zip(*turns[1:], strict=True)]
+
+
+def page(count: int, site: Site, path: str, session: str) -> Page:
+    times, status = [], 0
+    connection = http.client.HTTPConnection(HOST, site.port, timeout=PATIENCE)
+    for _ in range(ASKED):
+        began = time.perf_counter()
+        connection.request("GET", path, headers={"Host": HOST, "Cookie": f"sessionid={session}"})
+        answer = connection.getresponse()
+        answer.read()
+        times.append(time.perf_counter() - began)
+        status = answer.status
+        if status != 200 or times[-1] > 1:
+            break  # no more has to be known
+    connection.close()
+    return Page(count, status, statistics.median(times) * 1000)
+
+
+# --- as tables ------------------------------------------------------------------------------------------------------
+
+
+def findings(measured: Measured) -> Findings:
+    few, many = measured.sizes
+    rows = [
+        (name, *(f"{page.milliseconds:.1f}" if page.status == 200 else f"({page.status})" for page in pages))
+        for name, pages in measured.pages.items()
+    ]
+    missing = [name for name, pages in measured.pages.items() if pages[0].status == 404]
+    said = (
+        f"MongoDB had a cache of {CACHE}. Writing {many:,} documents with their indexes, quotas and daily counts took "
+        f"{measured.seeded[-1]:.0f} s."
+    )
+    notes = [
+        said,
+        *(f"Not measured, since there is no such page: {name}." for name in missing),
+    ]
+    columns = ("", f"ms, {few:,} documents", f"ms, {many:,} documents")
+    return Findings(ratios=list(ratios(measured)), tables=[Table("Admin: one request at a time", columns, rows, notes)])
+
+
+def ratios(measured: Measured) -> Iterator[Ratio]:
+    for name, (few, many) in measured.pages.items():
+        if few.status == 404:
+            continue
+        ratio, right = many.milliseconds / few.milliseconds, few.status == many.status == 200
+        said = f"admin's {name}: its time at {many.documents:,} documents to that at {few.documents:,}"
+        yield Ratio(said, ratio, f"{MOST} at most", right and ratio <= MOST)
