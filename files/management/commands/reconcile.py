@@ -88,7 +88,9 @@ class Command(BaseCommand):
             self.stdout.write(f"{title:26}{total.count:>12,}{total.bytes:>20,}{total.owners:>10,}")
         self.stdout.write(f"\nCompared {self.so_far()}.")
         if run.young:
-            self.stdout.write(f"Objects without a document that a sweep is going to look at: {run.young:,}.")
+            self.stdout.write(
+                f"Objects without a document that are too young to be orphans, or that a sweep is going to look at: {run.young:,}."
+            )
         if run.found[Kind.LOST].count:
             self.stdout.write("What is lost comes back by a copy, put under the same key; or delete the file in the admin.")
 
@@ -96,7 +98,7 @@ class Command(BaseCommand):
         orphans = self.run.found[Kind.ORPHAN]
         if self.run.mostly_orphans and not force:
             raise CommandError(
-                f"Nothing was deleted: {orphans.count:,} objects have no document, and only {self.run.known:,} have one. "
+                f"Nothing was deleted: of {self.run.objects:,} objects {orphans.count:,} have no document. "
                 "Are R2_BUCKET and MONGODB_URI those of one site? If they are, add --force."
             )
         self.run.delete_orphans()
