@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
-from bench import bytes, checks, cleanup, floors, lists, machine, page, profile, requests, start, wrk  # noqa: A004
+from bench import admin, bytes, checks, cleanup, floors, lists, machine, page, profile, reconcile, requests, start, wrk  # noqa: A004
 from bench.effort import FULL, QUICK, Effort
 from bench.findings import Findings, text
 from bench.floors import Floors
@@ -26,6 +27,8 @@ TITLES = {
     "start": "the start of make run",
     "profile": "where the time goes",
     "checks": "the memory of a worker that checks large files",
+    "admin": "the admin's pages over ten million documents",
+    "reconcile": "the bucket against MongoDB, a million keys of each",
 }
 
 
@@ -34,7 +37,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
     try:
         with ExitStack() as stack:
-            bench = Bench(QUICK if arguments.quick else FULL, stack)
+            bench = Bench(effort(arguments), stack)
             for part in arguments.parts or (PARTS_OF_THE_PAGE if arguments.page else PARTS):
                 bench.run(part)
             report(bench, write_page=arguments.page)
@@ -48,17 +51,24 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m bench", description="What uploadkit costs here, beside the floors of this machine."
     )
-    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: all but profile and checks)")
+    parser.add_argument("parts", nargs="*", metavar="part", help=f"{', '.join(TITLES)} (default: {', '.join(PARTS)})")
     parser.add_argument("--page", action="store_true", help="write docs/performance.md and its chart too, with profile")
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of everything: shows that the bench works, and no figures to quote"
     )
+    parser.add_argument("--documents", type=int, help=f"of admin, in the place of {FULL.administered[1]:,}: a rehearsal")
     arguments = parser.parse_args()
     if unknown := [part for part in arguments.parts if part not in TITLES]:
         parser.error(f"there is no part {unknown[0]!r}; there are {', '.join(TITLES)}")
     if arguments.page and (arguments.parts or arguments.quick):
         parser.error("the page is made of all parts, and not of quick ones")
     return arguments
+
+
+def effort(arguments: argparse.Namespace) -> Effort:
+    wanted = QUICK if arguments.quick else FULL
+    few, many = wanted.administered
+    return replace(wanted, administered=(few, arguments.documents or many))
 
 
 class Bench:
@@ -104,12 +114,22 @@ class Bench:
                 return lists.findings(lists.measure(self.stack, self.effort))
             case "cleanup":
                 return cleanup.findings(cleanup.measure(self.stack, self.effort))
+            case "start":
+                return start.findings(start.measure(self.effort))
+            case _:
+                return self.found_apart(part)
+
+    def found_apart(self, part: str) -> Findings:
+        """By the parts that are run by their names alone."""
+        match part:
             case "profile":
                 return profile.findings(profile.measure(self.stack, self.effort))
             case "checks":
                 return checks.findings(checks.measure(self.stack, self.effort))
+            case "admin":
+                return admin.findings(admin.measure(self.stack, self.effort))
             case _:
-                return start.findings(start.measure(self.effort))
+                return reconcile.findings(reconcile.measure(self.stack, self.effort))
 
 
 def report(bench: Bench, *, write_page: bool) -> None:

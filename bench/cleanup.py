@@ -14,7 +14,8 @@ from typing import Any
 from bench import proc
 from bench.effort import Effort
 from bench.findings import RATES, Bar, Findings, Ratio, Table
-from bench.stack import Stack, documents
+from bench.seed import documents
+from bench.stack import Stack
 from bench.wrk import Wrong
 from uploadkit.localstack import BUCKET
 

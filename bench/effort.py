@@ -22,6 +22,8 @@ class Effort:
     starts: int  # after the first one
     checked_size: int  # bytes of the largest file to check
     megapixels: int  # of a picture to check
+    reconciled: tuple[int, ...]  # keys
+    administered: tuple[int, int]  # documents
 
 
 FULL = Effort(
@@ -40,6 +42,8 @@ FULL = Effort(
     starts=3,
     checked_size=5 << 30,
     megapixels=24,
+    reconciled=(10_000, 100_000, 1_000_000),
+    administered=(10_000, 10_000_000),
 )
 QUICK = Effort(
     loops=100,
@@ -57,4 +61,6 @@ QUICK = Effort(
     starts=0,
     checked_size=64 << 20,
     megapixels=6,
+    reconciled=(100, 3_000),
+    administered=(1_000, 20_000),
 )

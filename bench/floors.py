@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 from bench import wrk
 from bench.effort import Effort
 from bench.findings import Findings, Table
-from bench.stack import BODY, Site, Stack, documents, wait_until_idle
+from bench.seed import BODY, documents
+from bench.stack import Site, Stack, wait_until_idle
 
 if TYPE_CHECKING:
     from pymongo.collection import Collection

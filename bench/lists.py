@@ -10,7 +10,8 @@ from bench import wrk
 from bench.effort import Effort
 from bench.findings import RATES, Bar, Findings, Ratio, Table
 from bench.floors import load
-from bench.stack import LISTED, Person, Site, Stack, documents, people
+from bench.seed import LISTED, documents
+from bench.stack import Person, Site, Stack, people
 
 MOST, MOST_OTHERWISE = 1.1, 1.3
 NEWEST = "newest first"

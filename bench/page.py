@@ -33,6 +33,9 @@ make bench ARGS=--page        # prints it and writes this page
 make bench ARGS=requests      # or floors, bytes, list, cleanup, start
 make bench ARGS=profile       # where the time of each kind of request goes; flame graphs in var/bench/
 make bench ARGS=checks        # the memory of a worker that checks 5 GiB; takes 10 GiB of disk for a few minutes
+make bench ARGS=admin         # the admin's pages over ten million documents; takes 10 GiB of disk and half an hour
+make bench ARGS="admin --documents 1000000"
+make bench ARGS=reconcile     # the bucket against MongoDB, a million keys of each; ten minutes
 make bench ARGS=--quick       # shows that the bench works, in about a minute
 ```
 

@@ -10,7 +10,8 @@ from bench import floors
 from bench.effort import Effort
 from bench.findings import Bar, Findings, Ratio, Table
 from bench.floors import CONNECTIONS, Floors, Load
-from bench.stack import Person, Site, Stack, documents, people
+from bench.seed import documents
+from bench.stack import Person, Site, Stack, people
 from bench.wrk import request
 
 PEOPLE = 20

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import secrets
 import shlex
 import shutil
 import subprocess
@@ -14,14 +13,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import proc, wrk
-from files.documents import named
-from files.kinds import kind_of
+from bench.seed import BATCH, BODY
 from tests.processes import BIN, ROOT, copy_of_the_project, prepare
 from uploadkit import localstack
 from uploadkit.localstack import HOST, Process
@@ -32,8 +29,6 @@ if TYPE_CHECKING:
 
 APPLICATION = "uploadkit.wsgi:application"
 CSRF = "c" * 32  # what counts is that cookie and header agree
-BODY = b"%PDF-"
-BATCH = 10_000  # documents that are written at a time
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,15 @@ class Stack:
     environment: dict[str, str]
 
     def manage(self, *arguments: str, **environment: str) -> None:
-        argv = [sys.executable, "manage.py", *arguments]
+        self.python("manage.py", *arguments, **environment)
+
+    def python(self, *arguments: str, **environment: str) -> None:
         env = {**os.environ, **self.environment, **environment}
-        done = subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=self.folder, env=env, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise wrk.Wrong(f"manage.py {' '.join(arguments)}: {done.stderr[-1000:]}")
+            raise wrk.Wrong(f"{' '.join(arguments)}: {done.stderr[-1000:]}")
 
     @contextlib.contextmanager
     def serving(self, application: str = APPLICATION, **environment: str) -> Iterator[Site]:
@@ -88,6 +87,18 @@ class Stack:
             yield Site(port, server.popen.pid)
         finally:
             server.stop()
+
+    def database(self, name: str) -> str:
+        """The address of another database of the same MongoDB."""
+        return f"{self.environment['MONGODB_URI'].rpartition('/')[0]}/{name}"
+
+    def redis(self, number: int) -> str:
+        """The address of another database of the same Redis."""
+        return f"{self.environment['REDIS_URL'].rpartition('/')[0]}/{number}"
+
+    def cache(self, size: str) -> None:
+        """Give MongoDB that much memory, like "2G"."""
+        self.files.database.client.admin.command({"setParameter": 1, "wiredTigerEngineRuntimeConfig": f"cache_size={size}"})
 
     @cached_property
     def files(self) -> Collection[dict[str, Any]]:
@@ -218,6 +229,16 @@ def wait_until_idle(site: Site) -> None:
         time.sleep(0.2)
 
 
+def staff() -> str:
+    """The session of somebody who may do everything in the admin."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.create_superuser(f"bench-{time.time_ns()}"))
+    return client.cookies["sessionid"].value
+
+
 def people(count: int) -> list[Person]:
     """New users with a session each."""
     from django.contrib.auth.models import User
@@ -230,32 +251,3 @@ def people(count: int) -> list[Person]:
         client.force_login(user)
         found.append(Person(str(user.pk), client.cookies["sessionid"].value))
     return found
-
-
-# What people have: a thousand names, in turn.
-KINDS_OF_FILES = [("report", "pdf", "application/pdf"), ("photo", "jpg", "image/jpeg"), ("take", "mp4", "video/mp4")]
-LISTED = [
-    {**named(name), "content_type": content_type, "kind": kind_of(content_type, name)}
-    for number in range(1000)
-    for word, end, content_type in [KINDS_OF_FILES[number % len(KINDS_OF_FILES)]]
-    for name in [f"{word} {number:04}.{end}"]
-]
-LARGEST_LISTED = 50_000_000  # bytes
-
-
-def documents(
-    owner_id: str, count: int, status: str, age: timedelta, listed: Sequence[dict[str, Any]] = LISTED
-) -> Iterator[dict[str, Any]]:
-    """Documents as sign and confirm write them, a millisecond apart, the first as old as `age`."""
-    first = datetime.now(UTC) - age
-    uploaded = {**named("report.pdf"), "content_type": "application/pdf", "kind": "document", "size": len(BODY)}
-    for number in range(count):
-        moment = first + timedelta(milliseconds=number)
-        # What names.new_key makes, without the time that it takes to look at a name.
-        key = f"u/{owner_id}/{secrets.token_urlsafe(16)[:21]}-report.pdf"
-        document = {"_id": key, "owner_id": owner_id, "status": status, "created_at": moment}
-        if status == "ready":
-            size = number * 7919 % LARGEST_LISTED + 1  # of all sizes, in no order
-            yield document | listed[number % len(listed)] | {"size": size, "ready_at": moment, "etag": "0" * 32}
-        else:
-            yield document | uploaded

@@ -235,6 +235,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             {"fields": ["expires_at"], "partialFilterExpression": {"expires_at": {"$exists": True}}},
             {"fields": ["leftovers"], "partialFilterExpression": {"leftovers": {"$exists": True}}},
             *BY_WHEN,
+            # What is in the bucket by another key than its upload's, in that order.
+            {"fields": ["cleaned"], "partialFilterExpression": {"cleaned": {"$exists": True}}},
         ],
     }
 

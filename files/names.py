@@ -18,6 +18,7 @@ RAW_LENGTH = 16 * MAX_LENGTH
 SORTED_BY = 128  # characters; names that are the same up to there keep some order
 WORDS, WORD_LENGTH = 32, 32
 KEY = re.compile(r"u/[0-9]{1,20}/[A-Za-z0-9_-]{21}-[a-z0-9_.-]{1,80}")
+_MADE = re.compile(r"^(u/[0-9]{1,20}/)[a-z]{1,20}/")
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"  # RFC 9110 section 5.6.2, and the length of RFC 6838 section 4.2
 CONTENT_TYPE = re.compile(rf"({_WORD}/{_WORD})[ \t]*(;.*)?", re.DOTALL)
@@ -96,6 +97,12 @@ def made_of(key: str, what: str) -> str:
     """The key of something that we make of an upload: one that `new_key` never makes, so that no URL to write there exists."""
     owner, _slash, rest = key.rpartition("/")
     return f"{owner}/{what}/{rest}"
+
+
+def upload_of(key: str) -> str | None:
+    """The upload that an object is, or that it was made of; None for a key that is not of ours."""
+    upload = _MADE.sub(r"\1", key)
+    return upload if KEY.fullmatch(upload) else None
 
 
 def ending(name: str) -> str:

@@ -18,7 +18,7 @@ from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import certifi
 from botocore.exceptions import BotoCoreError, ClientError
@@ -66,6 +66,14 @@ class Head:
     size: int
     content_type: str
     etag: str
+
+
+class Listed(NamedTuple):
+    """What a list says of an object: its size in bytes, and when it was written."""
+
+    key: str
+    size: int
+    modified: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,6 +374,17 @@ def _new_client(access_key_id: str, secret_access_key: str) -> S3Client:
 def _without_the_sdks_own_header(request: Any, **event: Any) -> None:
     """R2 has none of it: https://developers.cloudflare.com/r2/api/s3/api/. The sum is in a header of its own."""
     del request.headers["x-amz-sdk-checksum-algorithm"]
+
+
+def listed(prefix: str, after: str) -> list[Listed]:
+    """Objects under the prefix, in the order of their keys, those behind `after`: up to 1,000, and none at the end."""
+    more: dict[str, Any] = {"StartAfter": after} if after else {}
+    while True:
+        answer = _client().list_objects_v2(Bucket=settings.R2_BUCKET, Prefix=prefix, **more)
+        found = [Listed(item["Key"], item["Size"], item["LastModified"]) for item in answer.get("Contents", [])]
+        if found or not answer["IsTruncated"]:
+            return found
+        more = {"ContinuationToken": answer["NextContinuationToken"]}
 
 
 def delete_many(keys: Iterable[str]) -> dict[str, str]:

@@ -99,12 +99,13 @@ def test_the_indexes_are_those_that_the_queries_need() -> None:
         (("leftovers", 1),),
         (("ready_at", 1),),
         (("rejected_at", 1),),
+        (("cleaned", 1),),
     }
 
 
 @pytest.mark.usefixtures("django_db_setup")
 def test_only_files_that_are_asked_for_by_it_are_in_an_index() -> None:
-    """So that a signing, and the deletion of what was never confirmed, write to four indexes and not to twelve."""
+    """So that a signing, and the deletion of what was never confirmed, write to four indexes and not to thirteen."""
     new: dict[str, Any] = {"key": "u/1/a", "owner_id": "1", "name": "a", "content_type": "a/a", "size": 1}
     File.insert(**new, created_at=uploads.now(), policy="default", sha256="0" * 64)
     written = File._get_collection().find_one({"_id": "u/1/a"})
