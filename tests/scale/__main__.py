@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
-from bench import machine
+from bench import machine, proc
 from tests import servers as settings_of_tests
 from tests.faults.invariants import settle, violations
+from tests.faults.stack import pid_of
 from tests.processes import ROOT, wait_until
 from tests.scale.cluster import PEOPLE, Cluster
 from tests.scale.demand import Answer, Demand, Watch, longest_silence, quantile, refused_for
@@ -72,12 +73,25 @@ class Span:
 
 
 @dataclass
+class Calm:
+    """What was answered while nothing was away, and the CPU that each part took for it, in milliseconds an upload."""
+
+    seconds: float
+    answers: list[Answer]
+    uploads: int
+    cpu: dict[str, float]
+
+    def __str__(self) -> str:
+        times = [(quantile(self.answers, what, 0.5), quantile(self.answers, what, 0.99)) for what in WATCHED[:2]]
+        figures = "".join(f"{f'{p50:.0f} ms':>13}{f'{p99:.0f} ms':>9}" for p50, p99 in times)
+        return f"{self.uploads / self.seconds:10.1f}{len(self.answers) / self.seconds:12.0f}{figures}"
+
+
+@dataclass
 class Report:
     seed: int
     seconds: float = 0
-    before: list[Answer] = field(default_factory=list)
-    after: list[Answer] = field(default_factory=list)
-    calm: float = 0
+    calms: dict[str, Calm] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
     acknowledged: int = 0
@@ -112,18 +126,15 @@ class Report:
                 f"  {'':42}{'sign':>9}{'confirm':>11}{'list':>9}{'':9}{'answer':>10}{'silence':>10}",
                 *(f"  {line_of(span)}" for span in self.spans),
                 "",
-                f"  {'':10}{'requests/s':>11}{'sign p50':>11}{'p99':>9}{'confirm p50':>14}{'p99':>9}{'list p50':>11}{'p99':>9}",
-                f"  {'before':10}{self.figures(self.before)}",
-                f"  {'after':10}{self.figures(self.after)}",
+                f"  {'':10}{'uploads/s':>10}{'requests/s':>12}{'sign p50':>13}{'p99':>9}{'confirm p50':>13}{'p99':>9}",
+                *(f"  {name:10}{calm}" for name, calm in self.calms.items()),
+                "",
+                "  CPU, ms for an upload with all that people do beside it",
+                *(
+                    f"    {name:24}" + "".join(f"{calm.cpu[name]:8.2f} {when}" for when, calm in self.calms.items())
+                    for name in next(iter(self.calms.values())).cpu
+                ),
             ]
-        )
-
-    def figures(self, answers: list[Answer]) -> str:
-        rate = len(answers) / self.calm
-        times = [(quantile(answers, what, 0.5), quantile(answers, what, 0.99)) for what in WATCHED]
-        widths = (11, 14, 11)
-        return f"{rate:11.0f}" + "".join(
-            f"{f'{p50:.0f} ms':>{width}}{f'{p99:.0f} ms':>9}" for (p50, p99), width in zip(times, widths, strict=True)
         )
 
 
@@ -193,23 +204,31 @@ def kill(cluster: Cluster, *processes: Process) -> Callable[[], None]:
 def play(cluster: Cluster, pace: Pace, report: Report) -> Demand:
     demand = Demand(cluster, str(report.seed), sizes=SIZES)
     with demand.flowing():
-        demand.wait_for_more(len(PEOPLE))
+        demand.wait_for_more(10 * len(PEOPLE))
+        report.calms["before"] = calm(cluster, demand, pace)
         with Watch(demand).watching() as watch:
-            report.before = calm(cluster, demand, pace)
             for fault in faults(cluster):
                 if pace is FULL or not fault.at_full_length_only:
                     report.spans.append(span_of(cluster, demand, watch, fault, pace))
                     say(f"  {line_of(report.spans[-1])}")
                     cluster.pass_time(pace.between)
-            report.after = calm(cluster, demand, pace)
-        report.calm = pace.calm
+        report.calms["after"] = calm(cluster, demand, pace)
     return demand
 
 
-def calm(cluster: Cluster, demand: Demand, pace: Pace) -> list[Answer]:
-    began = time.monotonic()
+def calm(cluster: Cluster, demand: Demand, pace: Pace) -> Calm:
+    began, parts = time.monotonic(), cluster.parts()
+    used = {name: cpu(processes) for name, processes in parts.items()}
     cluster.pass_time(pace.calm)
-    return [answer for answer in demand.log if answer.at >= began]
+    answers = [answer for answer in demand.log if answer.at >= began]
+    uploads = sum(answer.what == "confirm" and answer.status in (HTTPStatus.OK, HTTPStatus.ACCEPTED) for answer in answers)
+    spent = {name: (cpu(processes) - used[name]) * 1000 / max(uploads, 1) for name, processes in parts.items()}
+    return Calm(time.monotonic() - began, answers, uploads, spent)
+
+
+def cpu(processes: list[Process]) -> float:
+    """Seconds that they have used, with all that they started."""
+    return sum(proc.cpu(pid_of(process)) for process in processes)
 
 
 def span_of(cluster: Cluster, demand: Demand, watch: Watch, fault: Fault, pace: Pace) -> Span:

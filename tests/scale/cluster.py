@@ -67,6 +67,20 @@ class Cluster(Stack):
             self.bucket.close()
             self.group.stop()
 
+    def parts(self) -> dict[str, list[Process]]:
+        primary = self.replica_set.primary()
+        return {
+            "web processes": self.webs,
+            "nginx": [self.nginx],
+            "MongoDB's primary": [primary],
+            "MongoDB's secondaries": [node for node in self.replica_set.nodes if node is not primary],
+            "Postgres": [self.postgres],
+            "Valkey": [self.valkey],
+            "workers": self.workers,
+            "beats": self.beats,
+            "SeaweedFS": [self.seaweedfs],
+        }
+
     def supervise(self) -> None:
         """Start again what has ended, as whatever runs processes does."""
         for process in (*self.webs, *self.workers, *self.beats):
