@@ -97,6 +97,7 @@ class Report:
     acknowledged: int = 0
     deleted: int = 0
     gave_up: int = 0
+    document: int = 0  # bytes
     still_checking: int = 0
     started_again: Counter[str] = field(default_factory=Counter)
     violated: list[str] = field(default_factory=list)
@@ -117,7 +118,7 @@ class Report:
                 f"  500s                  {bugs}",
                 f"  503s that do not say when to come again: {self.count('when to come again')}",
                 f"  requests that a browser would have given up: {self.gave_up}",
-                f"  still checking when all was over: {self.still_checking}",
+                f"  still checking 15 s after all was over: {self.still_checking}",
                 f"  ended by themselves   {', '.join(f'{name} {n}' for name, n in self.started_again.items()) or 'none'}",
                 f"  violations            {len(self.violated)}",
                 *(f"    {line}" for line in self.violated[:20]),
@@ -134,6 +135,8 @@ class Report:
                     f"    {name:24}" + "".join(f"{calm.cpu[name]:8.2f} {when}" for when, calm in self.calms.items())
                     for name in next(iter(self.calms.values())).cpu
                 ),
+                "",
+                f"  a document of files is {self.document} bytes on average",
             ]
         )
 
@@ -256,6 +259,7 @@ def judge(cluster: Cluster, demand: Demand, report: Report) -> None:
     report.answers = Counter(answer.status for answer in demand.log)
     report.acknowledged, report.deleted = len(demand.acknowledged), len(demand.deleted)
     report.gave_up, report.started_again = demand.gave_up, cluster.started_again
+    report.document = cluster.files.database.command("collStats", "files")["avgObjSize"]
 
 
 @contextlib.contextmanager
