@@ -89,8 +89,10 @@ def readable(programs: Path, folder: Path) -> Path:
     if tried.returncode == 0:
         return programs
     let_through(folder)
-    shutil.copytree(programs.parent, folder / "pginstall", symlinks=True)
-    return folder / "pginstall" / "bin"
+    wheel = programs.parent.parent
+    for part in (wheel.name, f"{wheel.name}.libs"):  # the second is where its programs look for their libraries
+        shutil.copytree(wheel.parent / part, folder / part)
+    return folder / wheel.name / "pginstall" / "bin"
 
 
 def let_through(folder: Path) -> None:
@@ -217,5 +219,6 @@ def nginx_program() -> str:
             raise Failed("There is no nginx. Install one.") from None
         return program
     path: Path = nginx_binary()
-    path.chmod(path.stat().st_mode | 0o111)
+    if not os.access(path, os.X_OK):
+        path.chmod(path.stat().st_mode | 0o111)
     return str(path)
