@@ -5,7 +5,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench faults screenshots messages pins clean
+.PHONY: help run test lint format bench faults scale screenshots messages pins clean
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ bench: .venv/installed ## measure speed, size and cost beside this machine's flo
 faults: .venv/installed ## break it for an hour and a half, and lose nothing (ARGS="--quick")
 	@$(BIN)/python -m tests.chromium || true
 	@$(BIN)/python -m tests.faults $(ARGS)
+
+scale: .venv/installed ## several machines in this one, whose parts are killed in turn, for eight minutes (ARGS="--quick")
+	@$(BIN)/python -m tests.scale $(ARGS)
 
 screenshots: .venv/installed ## make the pictures of every page, and the one in the README
 	@$(BIN)/python -m tests.chromium || true

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from .uploads import Check
 logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
+WAITS = (1, 2, 5, 10, 15)  # seconds, for a MongoDB that is between two primaries
 # Of those that end without a word, since the file crashes its worker, or takes longer than CHECK_LEASE.
 ATTEMPTS = 5
 CHUNK = 1024 * 1024  # bytes
@@ -111,7 +113,17 @@ def check(key: str, ticket: datetime) -> None:
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
         logger.warning("the check of %s has to wait: %s", key, error)
-        uploads.put_off(checked.file, AGAIN)
+        _put_off(checked.file)
+
+
+def _put_off(file: File) -> None:
+    """What is down may be MongoDB itself. If it is back soon, nobody has to wait for the end of CHECK_LEASE."""
+    for wait in WAITS:
+        try:
+            return uploads.put_off(file, AGAIN)
+        except documents.Error:
+            time.sleep(wait)
+    return uploads.put_off(file, AGAIN)
 
 
 # --- the steps: each says whether the file is still ours, or raises Rejected -------------------------------------------------

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from redis.exceptions import RedisError
 
-from . import limits, trail
+from . import elections, limits, trail
 from .errors import refusal
 
 logger = logging.getLogger(__name__)
@@ -39,13 +39,14 @@ class RequestIdMiddleware:
 
 
 class RefusalMiddleware:
-    """Answers what a view raises."""
+    """Answers what a view raises, before long."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        return self.get_response(request)
+        with elections.primary.patience():
+            return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         return refusal(request, error)

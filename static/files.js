@@ -66,16 +66,17 @@ function humanTime(seconds) {
 
 // --- the site ------------------------------------------------------------------------------------------------------------
 
-// Why an upload does not go on. `passes`: it is worth another try by itself; `wait`: milliseconds until the site takes more;
-// `rejected`: the site keeps that it will not have these bytes.
+// Why an upload does not go on. `passes`: it is worth another try by itself, not before `later` milliseconds; `wait`:
+// milliseconds until the site takes more; `rejected`: the site keeps that it will not have these bytes.
 class Problem extends Error {
-  constructor(sentence, { status = 0, passes = false, wait = 0, rejected = false } = {}) {
+  constructor(sentence, { status = 0, passes = false, later = 0, wait = 0, rejected = false } = {}) {
     super(sentence);
-    Object.assign(this, { status, passes, wait, rejected });
+    Object.assign(this, { status, passes, later, wait, rejected });
   }
 }
 class Stopped extends Error {}
 
+const retryAfter = (seconds) => 1000 * (Number(seconds) || 0);
 const mayPass = (status) => status === 0 || status === 408 || status >= 500;
 const csrfToken = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 const request = (body) => ({
@@ -95,8 +96,9 @@ async function post(url, body) {
   }
   if (response.ok) return answer;
   const { status } = response;
-  const wait = status === 429 ? 1000 * (Number(response.headers.get("Retry-After")) || 1) : 0;
-  throw new Problem(answer.error, { status, wait: wait <= WAIT_MOST ? wait : 0, passes: mayPass(status) });
+  const told = retryAfter(response.headers.get("Retry-After"));
+  const wait = status === 429 ? told || 1000 : 0;
+  throw new Problem(answer.error, { status, wait: wait <= WAIT_MOST ? wait : 0, later: told, passes: mayPass(status) });
 }
 
 // The document of an upload that will not come. Where this fails, the cleanup sees to it.
@@ -240,7 +242,7 @@ class Upload {
     if (this.tries === RETRIES) throw new Problem(`${problem.message} ${says("tried", { count: RETRIES + 1 })}`);
     const most = Math.min(BACKOFF_MOST, uploader.dataset.backoff * 2 ** this.tries);
     this.tries += 1;
-    const wait = Math.random() * most;
+    const wait = Math.min(problem.later, BACKOFF_MOST) + Math.random() * most;
     Object.assign(this, { againAt: Date.now() + wait, why: problem.message });
     this.show("retrying", this.countdown());
     await sleep(wait, this.stopper.signal);
@@ -323,7 +325,8 @@ class Upload {
         if (ok) return resolve();
         // The bucket has nothing, or not what was signed, or the key is given up: only a new upload can help.
         if ([404, 409, 422].includes(xhr.status)) this.arrived = false;
-        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status), rejected: isRejected(xhr) }));
+        const later = retryAfter(xhr.getResponseHeader("Retry-After"));
+        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status), later, rejected: isRejected(xhr) }));
       };
       queue.layout(); // HTMX asks nothing for a row that is not on the page
       htmx.trigger(this.row, "uploaded");

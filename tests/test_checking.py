@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -51,6 +52,7 @@ from .lifecycle import (
 from .lifecycle import (
     documents as documents_of,
 )
+from .processes import wait_until
 
 DAY = timedelta(days=1)
 PHOTO = saved("JPEG", exif=exif(gps=True))
@@ -472,6 +474,7 @@ def test_with_the_bucket_down_a_file_waits(alice: User, settings: Any, tmp_path:
 def test_with_mongodb_down_in_its_midst_a_check_is_made_again_when_its_lease_is_over(
     alice: User, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checking, "WAITS", ())
     with own_mongod(settings, tmp_path) as server:
         file = send(alice)
 
@@ -484,6 +487,23 @@ def test_with_mongodb_down_in_its_midst_a_check_is_made_again_when_its_lease_is_
         assert (waiting.status, waiting.attempts) == (Status.CHECKING, 1)
         assert waiting.check_at and waiting.check_at - uploads.now() < settings.CHECK_LEASE
         assert check(taken_over(file)).status == Status.READY
+
+
+def test_with_mongodb_down_for_a_moment_a_check_is_made_again_soon(
+    alice: User, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(checking, "WAITS", (0.1,) * 20)
+    with own_mongod(settings, tmp_path) as server, ThreadPoolExecutor(1) as worker:
+        file = send(alice)
+
+        with meanwhile(monkeypatch, "reading", server.kill):
+            checked = worker.submit(check, file)
+            wait_until(lambda: "has to wait" in caplog.text, "the check noticed")
+            server.start()
+            waiting = checked.result()
+
+    assert (waiting.status, waiting.attempts) == (Status.CHECKING, 0)
+    assert waiting.check_at and waiting.check_at - uploads.now() <= checking.AGAIN
 
 
 # --- the queue ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from .sites import running_site
 BUCKET = httpx.Client(timeout=60, trust_env=False)  # making one takes longer than a PUT
 WITHIN = 3  # seconds
 AT_ONCE = 4  # requests; the site has twice as many threads, so that none waits for another
+CROWD = 40  # requests; five for each of its threads
 WISH = {"filename": "report.pdf", "contentType": "application/pdf", "size": 5}
 MANNERS: tuple[Manner, ...] = ("down", "frozen")
 
@@ -117,13 +118,13 @@ class Answered(NamedTuple):
     seconds: float
 
 
-def ask_all(client: httpx.Client, asks: list[Ask]) -> list[Answered]:
+def ask_all(client: httpx.Client, asks: list[Ask], at_once: int = AT_ONCE) -> list[Answered]:
     def one(ask: Ask) -> Answered:
         start = time.monotonic()
         response = client.request(ask.method, ask.path, **ask.options)
         return Answered(ask, response, time.monotonic() - start)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(one, asks))
 
 
@@ -144,8 +145,8 @@ def sentence_of(answered: Answered) -> str:
     return response.text.partition("<h1>Service Unavailable</h1>")[2].split("<p>")[1].split("</p>")[0]
 
 
-def assert_all_say_unavailable(client: httpx.Client, asks: list[Ask], name: str) -> None:
-    for answered in ask_all(client, asks):
+def assert_all_say_unavailable(client: httpx.Client, asks: list[Ask], name: str, at_once: int = AT_ONCE) -> None:
+    for answered in ask_all(client, asks, at_once):
         assert answered.response.status_code == 503, (
             f"{answered.ask}: {answered.response.status_code} {answered.response.text[:200]}"
         )
@@ -240,6 +241,22 @@ def test_without_redis_links_work_but_no_password_of_one_is_tried(house: House, 
 
 
 # --- MongoDB --------------------------------------------------------------------------------------------------------
+
+
+def test_without_mongo_a_crowd_is_refused_before_long_and_nobody_else_waits_behind_it(
+    house: House, stranger: httpx.Client
+) -> None:
+    crowd = [SIGN] * CROWD
+
+    with house.place.without("MongoDB", "down"):
+        assert_all_say_unavailable(house.alice, [SIGN], "MongoDB")
+        assert eventually(lambda: ask_all(house.alice, [SIGN])[0].seconds < 1, within=15)
+        with ThreadPoolExecutor(1) as behind:
+            landing = behind.submit(assert_all_work, stranger, [(LANDING, 200)])
+            assert_all_say_unavailable(house.alice, crowd, "MongoDB", at_once=CROWD)
+            landing.result()
+
+    assert eventually(lambda: ask_all(house.alice, [SIGN])[0].response.status_code == 200)
 
 
 @pytest.mark.parametrize("manner", MANNERS)

@@ -246,7 +246,8 @@ def pip_mongod() -> str:
     if spec is None or spec.origin is None:
         raise Failed("There is no mongod. Install MongoDB, or set MONGODB_URI to one that runs elsewhere.")
     path = Path(spec.origin).parent / "bin" / "mongod"
-    path.chmod(path.stat().st_mode | 0o111)
+    if not os.access(path, os.X_OK):
+        path.chmod(path.stat().st_mode | 0o111)
     return str(path)
 
 

@@ -195,6 +195,9 @@ MONGODB_OPTIONS: dict[str, Any] = {
     # An acknowledged write is one that survives a kill -9: a standalone mongod lost up to 188 of them without the journal.
     "w": "majority",
     "journal": True,
+    # Nor is anything decided by what a primary has alone and may lose: a second confirm acknowledged what the first had
+    # written, and nobody but a primary that was killed.
+    "readConcernLevel": "majority",
     "serverSelectionTimeoutMS": 1500,
     "connectTimeoutMS": 1500,
     # The whole of one operation, retries and all, which it overshoots by up to half a second. The sweep's batches fit.

@@ -256,6 +256,25 @@ def test_a_dependency_that_is_down_is_named(page: Page, watch: Watch, name: str)
     assert f"{sentence} Trying again in 1 s (1 of 5)." in said(page, "status")
 
 
+def test_a_site_that_says_when_to_come_again_is_not_asked_before(page: Page, watch: Watch) -> None:
+    watch.foresee("503")
+    asked: list[float] = []
+
+    def away(route: Route) -> None:
+        asked.append(time.monotonic())
+        if len(asked) > 1:
+            return route.continue_()
+        body = {"error": "MongoDB does not answer.", "code": "unavailable"}
+        return route.fulfill(status=503, json=body, headers={"Retry-After": "1"})
+
+    page.route("**/api/uploads/sign", away)
+    choose(page, a_file())
+
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 1
+
+
 def test_a_site_that_is_cut_off(page: Page, watch: Watch) -> None:
     watch.foresee("ERR_FAILED")
     page.route("**/api/uploads/sign", lambda route: route.abort(), times=ATTEMPTS)
