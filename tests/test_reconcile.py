@@ -110,11 +110,11 @@ def test_a_young_object_is_left_to_the_sweep_and_so_is_one_that_a_sweep_remember
     ready(cast)
     remembered = orphan("1")
     SpentKey(key=remembered, signed_at=uploads.now() - DAYS, look_at=uploads.now()).save(force_insert=True)
-    assert "or that a sweep is going to look at: 1." in reconcile("--fix")
+    assert "or about to be looked at by a sweep: 1." in reconcile("--fix")
 
     monkeypatch.setattr(reconciling, "YOUNG", timedelta(days=1))
     young = orphan("1")
-    assert "or that a sweep is going to look at: 2." in reconcile("--fix")
+    assert "or about to be looked at by a sweep: 2." in reconcile("--fix")
     assert storage.head(young) and storage.head(remembered)
 
 

@@ -88,7 +88,8 @@ class Command(BaseCommand):
             self.stdout.write(f"{title:26}{total.count:>12,}{total.bytes:>20,}{total.owners:>10,}")
         self.stdout.write(f"\nCompared {self.so_far()}.")
         if run.young:
-            self.stdout.write(f"Objects without a document, too young to be orphans or for a sweep to look at: {run.young:,}.")
+            why = "too young to be orphans, or about to be looked at by a sweep"
+            self.stdout.write(f"Objects without a document that are {why}: {run.young:,}.")
         if run.found[Kind.LOST].count:
             self.stdout.write("What is lost comes back by a copy, put under the same key; or delete the file in the admin.")
 
