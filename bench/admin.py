@@ -34,7 +34,7 @@ PAGES = {
     "search by the beginning of the keys of the owner with a tenth": f"{FILES}?q=u/{seed.LARGEST}/",
     "list, of the owner with a tenth": f"{FILES}?owner={seed.LARGEST}",
     "page of the owner with a tenth": f"{FILES}owner/{seed.LARGEST}/",
-    "page of an owner with few": f"{FILES}owner/{seed.OWNERS[-1]}/",
+    "page of an owner in the middle": f"{FILES}owner/{seed.OWNERS[100]}/",
 }
 
 
