@@ -135,7 +135,7 @@ class JobsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy 
 
     def _each_to_tell(self, job: Job) -> Any:
         """The files that have an entry of their own in the history."""
-        some = job.keys if len(job.keys) <= EACH_IN_THE_HISTORY else []
+        some = list(job.keys) if len(job.keys) <= EACH_IN_THE_HISTORY else []
         files = StoredFile.objects.filter(pk__in=some, status__in=job.act.takes)
         len(files)  # read now, since they may soon be gone
         return files

@@ -108,8 +108,8 @@ class AgeFilter(admin.SimpleListFilter):
 
 
 class DateFilter(admin.SimpleListFilter):
-    """Years, in one its months, in one of these its days; from the oldest file to the newest, which an index knows. Django's own
-    date hierarchy goes through all files.
+    """Years, in one its months, in one of these its days; from the oldest file to the newest, which an index knows. Django's
+    own date hierarchy goes through all files.
     """
 
     title = "date"
@@ -258,8 +258,12 @@ def patiently() -> Collection[dict[str, Any]]:
     """The files by the connection that waits for MongoDB to say itself that a query took too long. The site's own gives up in
     the same moment, and what is slow looks as if it were down.
     """
-    files = connections["mongo"].get_collection(StoredFile._meta.db_table)
+    mongo: Any = connections["mongo"]
+    files = mongo.get_collection(StoredFile._meta.db_table)
     return files.with_options(codec_options=CodecOptions(tz_aware=True))  # type: ignore[no-any-return]
+
+
+STOPPED = f"Looked at files for {LOOKS_FOR // 1000} seconds, and stopped. Narrow it by an owner, a status or a date."
 
 
 class AtLeast(int):
@@ -282,6 +286,8 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]  # generic to mypy 
     @cached_property
     def count(self) -> int:
         assert isinstance(self.object_list, QuerySet)
+        if self.object_list.model is not StoredFile:  # Django's history of a file is a list of the same admin
+            return super().count
         query, files = query_of(self.object_list), patiently()
         if not query:
             return files.estimated_document_count()
@@ -301,10 +307,7 @@ class FileList(ChangeList):
             self.result_list = self.found()
         except ExecutionTimeout:
             self.result_list, self.result_count = [], 0
-            sentence = (
-                f"Looked at files for {LOOKS_FOR // 1000} seconds, and stopped. Narrow it by an owner, a status or a date."
-            )
-            messages.warning(request, sentence)
+            messages.warning(request, STOPPED)
         if isinstance(self.result_count, Uncounted) and self.page_num == 1 and len(self.result_list) < self.list_per_page:
             self.result_count, self.multi_page = len(self.result_list), False
         owners = users(file.owner_id for file in self.result_list)
@@ -321,13 +324,13 @@ class FileList(ChangeList):
         return [StoredFile.from_db("mongo", list(FIELD_NAMES), [raw.get(name) for name in FIELDS]) for raw in files]
 
 
-FIELD_NAMES = {field.attname: field.column for field in StoredFile._meta.concrete_fields}
+FIELD_NAMES = {field.attname: str(field.column) for field in StoredFile._meta.concrete_fields}
 FIELDS = dict.fromkeys(FIELD_NAMES.values(), True)
 
 
 def column(ordering: str) -> str:
     name = ordering.removeprefix("-")
-    return "_id" if name == "pk" else str(FIELD_NAMES[name])
+    return "_id" if name == "pk" else FIELD_NAMES[name]
 
 
 NO_CHOICE = ("p", "o", "e", "all")
