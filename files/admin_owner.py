@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import admin
@@ -15,23 +14,13 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_GET
 from pymongo import DESCENDING
 
-from . import usage
+from . import quotas, usage
 from .admin_list import COUNTED_AT_MOST, AtLeast, page, users
 from .documents import File, Past, Status
 from .trail import Event
 
 RECENT = 20  # files, and as many that are gone
 EVENTS = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """What an owner has used by the account that signings are held against, and may use; None: no limit."""
-
-    files: int
-    bytes: int
-    max_files: int | None
-    max_bytes: int | None
 
 
 class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
@@ -55,7 +44,7 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             owner_id=owner_id,
             owner=user,
             may_see_users=request.user.has_perm("auth.view_user"),
-            quota=quota(owner_id),
+            quota=quotas.of(owner_id),
             used=usage.of(owner_id),
             statuses=statuses(owner_id),
             files=files,
@@ -105,11 +94,3 @@ def statuses(owner_id: str) -> list[tuple[str, int]]:
 
 
 BY_OWNER = {"owner_id": 1, "status": 1, "created_at": -1, "_id": -1}
-
-
-def quota(owner_id: str) -> Quota | None:
-    """None for who has no account yet."""
-    found = File._get_db()["accounts"].find_one({"_id": owner_id})
-    if found is None:
-        return None
-    return Quota(found.get("files", 0), found.get("bytes", 0), found.get("max_files"), found.get("max_bytes"))

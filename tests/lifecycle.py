@@ -363,7 +363,7 @@ def _make_what_children_share() -> None:
 
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
-    """Act in a child that kills itself before the so-many-th line of a file's life, of a count or of a job, that it comes to."""
+    """Act in a child that kills itself before the so-many-th line of a file's life, a count or a job that it comes to."""
     from files import checking, jobs, quotas, rollups, sweeps, uploads
 
     _make_what_children_share()

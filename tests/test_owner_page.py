@@ -12,7 +12,7 @@ from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from files import admin_owner, sweeps, trail, uploads
+from files import admin_owner, quotas, sweeps, trail, uploads
 from files.documents import File, Past, Status
 
 from .conftest import Cast, signed_in
@@ -57,22 +57,21 @@ def test_it_has_what_the_owner_has_and_what_happened_to_it(
     assert "Pending 1 Checking 0 Ready 1 Rejected 0 Trashed 1 Deleting 0" in text
     assert "Documents 5" in text and "in 1 file " in text
     assert "kept.pdf" in text and "trashed.pdf" in text and "of bob.pdf" not in text
-    assert "Bytes no limit Files no limit" in text
+    assert "Bytes 15 bytes, no limit Files 3, no limit" in text, "what is in the trash or pending counts as well"
     assert f'href="/admin/auth/user/{alice.pk}/change/"' in html and f'href="{LIST}?owner={alice.pk}"' in html
     assert f'href="{LIST}?owner={alice.pk}&amp;status__exact=trashed"' in html
     newest = html.partition("Newest files")[2]
     assert newest.index("pending.pdf") < newest.index("trashed.pdf") < newest.index("kept.pdf")
     assert re.search(rf"<td class=\"name\">{re.escape(gone.key)}</td>\s*<td>ops</td>\s*<td>deleted</td>", html)
-    assert re.search(r">trashed.pdf</a></td>\s*<td>alice</td>\s*<td>deleted</td>\s*<td>ready</td>\s*<td>trashed</td>", html)
+    assert re.search(r">trashed.pdf</bdi></a></td>\s*<td>alice</td>\s*<td>deleted</td>\s*<td>ready</td>\s*<td>trashed</td>", html)
     assert f'href="{LIST}{quote(kept.key)}/change/"' in html
 
 
 def test_it_has_the_account_that_signings_are_held_against(looking: Callable[[User | str], str], alice: User) -> None:
-    accounts = File._get_db()["accounts"]
-    accounts.insert_one({"_id": str(alice.pk), "files": 1_234, "bytes": 3 * 1024**2})
-    assert "Bytes 3.0 MB, no limit of their own Files 1,234, no limit of their own" in texts(looking(alice))
-    accounts.update_one({"_id": str(alice.pk)}, {"$set": {"max_files": 2_000, "max_bytes": 0}})
-    assert "Bytes 3.0 MB of 0 bytes Files 1,234 of 2,000" in texts(looking(alice))
+    Cast.upload(alice)
+    assert "Bytes 5 bytes, no limit Files 1, no limit" in texts(looking(alice))
+    quotas.set_limits(str(alice.pk), max_files=2_000, max_bytes=3 * 1024**2)
+    assert "Bytes 5 bytes of 3.0 MB Files 1 of 2,000 The limits are their own." in texts(looking(alice))
 
 
 def test_an_owner_who_is_gone_has_a_page_as_long_as_anything_is_known(as_ops: Client, bob: User) -> None:
