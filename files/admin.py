@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import get_content_type_for_model
+from django.contrib.admin.options import ShowFacets, get_content_type_for_model
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
@@ -22,30 +20,42 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods, require_POST
 
 from . import doctor, documents, runs, storage, sweeps, uploads
-from .admin_list import AgeFilter, BoundedPaginator, FileList, KindFilter, OwnerFilter, PolicyFilter, users
+from .admin_jobs import JobsAdmin
+from .admin_list import (
+    AgeFilter,
+    BoundedPaginator,
+    DateFilter,
+    FileList,
+    KindFilter,
+    OwnerFilter,
+    PolicyFilter,
+    SizeFilter,
+    searched,
+    users,
+)
+from .admin_owner import OwnerAdmin, owner_link
 from .documents import Status
 from .models import StoredFile
 from .probes import promises
 from .trail import MOST, OPS
 
-NAMED_AT_MOST = 100  # files that the page which asks before a deletion lists by name
-
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
 
 
 @admin.register(StoredFile)
-class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
+class StoredFileAdmin(JobsAdmin, OwnerAdmin):
     """Nothing is added or edited here: a document is what an upload was."""
 
     list_display = ("name", "owner_link", "status", "human_size", "created_at", "content_type")
-    list_filter = ("status", OwnerFilter, KindFilter, AgeFilter, PolicyFilter)
+    list_filter = (OwnerFilter, "status", KindFilter, SizeFilter, AgeFilter, DateFilter, PolicyFilter)
     list_per_page = 50
     list_max_show_all = 200
     show_full_result_count = False
+    show_facets = ShowFacets.NEVER  # they count all files, for each choice of each filter
     paginator = BoundedPaginator
     ordering = ("-created_at",)
     search_fields = ("name", "key", "owner_id")
-    search_help_text = "Part of a name or key, or an owner's id"
+    search_help_text = "The beginning of a key (u/12/…) or an owner's id, which is fast; or a part of a name or key"
     fields = readonly_fields = (
         *("name", "owner_link", "key", "policy", "content_type", "detected", "kind", "human_size", "sha256", "etag"),
         *("status", "created_at", "ready_at", "expires_at", "trashed_at"),
@@ -70,6 +80,11 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[FileList]:
         return FileList
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[StoredFile], search_term: str
+    ) -> tuple[QuerySet[StoredFile], bool]:
+        return searched(queryset, search_term), False
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = {"may_clean_up": self.has_cleanup_permission(request), "may_examine": self.has_doctor_permission(request)}
         return super().changelist_view(request, {**may, **(extra_context or {})})
@@ -77,7 +92,7 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
     @admin.display(description="owner", ordering="owner_id")
     def owner_link(self, file: StoredFile) -> str:
         known = file.owner if hasattr(file, "owner") else users([file.owner_id]).get(file.owner_id)
-        return user_link(file.owner_id, known)
+        return owner_link(file.owner_id, known)
 
     @admin.display(description="size", ordering="size")
     def human_size(self, file: StoredFile) -> str:
@@ -113,30 +128,17 @@ class StoredFileAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to
             {"events": [(event, actor(event.who, known)) for event in events], "cut": MOST if len(events) == MOST else None},
         )
 
-    # --- deleting goes through the lifecycle ---
+    # --- one file is deleted at once, through the lifecycle; several are by a job ---
 
     def delete_model(self, request: HttpRequest, obj: StoredFile) -> None:
-        self.delete_files(request, [obj.key])
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[StoredFile]) -> None:
-        keys = queryset.order_by().values_list("pk", flat=True).iterator()
-        while some := list(itertools.islice(keys, storage.DELETE_LIMIT)):
-            self.delete_files(request, some)
-
-    def delete_files(self, request: HttpRequest, keys: list[str]) -> None:
-        left = sweeps.delete_many(keys, who=f"{OPS}{request.user.pk}")
-        if left:
-            said = f"Not yet gone from the bucket: {left}. Their owners see them no more, and the next sweep tries again."
+        if sweeps.delete_many([obj.key], who=f"{OPS}{request.user.pk}"):
+            said = "Not yet gone from the bucket. Its owner sees it no more, and the next sweep tries again."
             self.message_user(request, said, messages.WARNING)
 
-    def get_deleted_objects(self, objs: QuerySet[StoredFile] | Sequence[StoredFile], request: HttpRequest) -> Any:
-        """Name some and count all; Django would load and list every one, and so would an iteration over the queryset."""
-        count = objs.count() if isinstance(objs, QuerySet) else len(objs)
-        shown = [f"{file.name} ({file.key})" for file in objs[:NAMED_AT_MOST]]
-        if count > len(shown):
-            shown.append(f"and {count - len(shown)} more")
-        needed = set() if self.has_delete_permission(request) else {"file"}
-        return shown, {"files": count}, needed, []
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Django would look for what refers to the file, in the other database."""
+        shown = [f"{file.name} ({file.key})" for file in objs]
+        return shown, {"files": len(shown)}, set(), []
 
     # --- pages of our own, each with its permission ---
 

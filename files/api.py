@@ -116,5 +116,5 @@ def describe(file: File) -> dict[str, object]:
         "status": file.status,
         "policy": file.policy or policies.DEFAULT,
         "sha256": file.sha256,
-        "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at else None,
+        "readyAt": file.ready_at.isoformat().replace("+00:00", "Z") if file.ready_at and file.status == Status.READY else None,
     }

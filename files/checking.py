@@ -53,16 +53,21 @@ def confirm(owner_id: str, key: str) -> File:
 def queue(file: File) -> bool:
     """Have the file checked soon. With Redis down it is checked when that is back: MongoDB knows that it waits."""
     assert file.check_at is not None, "a file that is CHECKING has a ticket"
-    message = {"key": file.key, "ticket": file.check_at.isoformat(), "request_id": trail.request_id.get()}
+    return send("check", key=file.key, ticket=file.check_at.isoformat(), request_id=trail.request_id.get())
+
+
+def send(task: str, *, countdown: int | None = None, **message: str | None) -> bool:
+    """Give a task of `files.tasks` to the queue; whether it took it. `countdown` is in seconds."""
     try:
         connection = current_app.connection_for_write(
             transport_options={**settings.CELERY_BROKER_TRANSPORT_OPTIONS, **PATIENCE}
         )
         # Ten of them, so that with Redis frozen nobody waits for more than one time-out and the end of another.
         with producers[connection].acquire(block=True, timeout=0.25) as producer:
-            current_app.send_task("files.tasks.check", kwargs=message, producer=producer, retry=False)
+            name = f"files.tasks.{task}"
+            current_app.send_task(name, kwargs=message, countdown=countdown, producer=producer, retry=False)
     except (KombuError, OSError) as error:
-        logger.warning("the queue did not take the check of %s, the next look at what is due will: %s", file.key, error)
+        logger.warning("the queue did not take %s %s, the next look at what is due will: %s", task, message["key"], error)
         return False
     return True
 
@@ -104,7 +109,7 @@ def check(key: str, ticket: datetime) -> None:
         return
     checked = Checked(taken)
     try:
-        if all(checked.go_on(step=step) and STEPS[Check(step)](checked) for step in taken.checks):
+        if _all_steps(checked):
             uploads.pass_checks(checked.file, **checked.known)
     except Rejected as rejected:
         uploads.reject(checked.file, rejected.reason)
@@ -126,12 +131,30 @@ def _put_off(file: File) -> None:
     return uploads.put_off(file, AGAIN)
 
 
+def _all_steps(checked: Checked) -> bool:
+    """Whether the file is still ours after them. The first may find out which others there are."""
+    done: list[str] = []
+    while step := next((step for step in checked.file.checks if step not in done), None):
+        if not (checked.go_on(step=step) and STEPS[Check(step)](checked)):
+            return False
+        done.append(step)
+    return True
+
+
 # --- the steps: each says whether the file is still ours, or raises Rejected -------------------------------------------------
+
+
+def _content(checked: Checked) -> bool:
+    """What a confirm sees, of a file that was READY before: what its bytes are may be known better today."""
+    look = uploads.look_again(checked.file)
+    if look.fault:
+        raise Rejected(look.fault)
+    return checked.go_on(detected=look.detected, checks=list(uploads.all_checks(checked.file, look.detected)))
 
 
 def _integrity(checked: Checked) -> bool:
     digest = hashlib.sha256()
-    with storage.reading(checked.file.key) as stream:
+    with storage.reading(checked.file.object_key) as stream:
         while some := stream.read(CHUNK):
             digest.update(some)
     if digest.hexdigest() != checked.file.sha256:
@@ -142,7 +165,7 @@ def _integrity(checked: Checked) -> bool:
 def _scan(checked: Checked) -> bool:
     if checked.file.size > settings.CLAMD_MAX_SIZE:
         raise Rejected(Reason.UNSCANNABLE)
-    with storage.reading(checked.file.key) as stream:
+    with storage.reading(checked.file.object_key) as stream:
         found = scanner.scan(stream)
     if found:
         logger.warning("the virus scanner found %s in %s", found, checked.file.key)
@@ -151,14 +174,15 @@ def _scan(checked: Checked) -> bool:
 
 
 def _image(checked: Checked) -> bool:
-    file, clean = checked.file, checked.policy.images == policies.Images.CLEAN
+    file = checked.file
+    clean = checked.policy.images == policies.Images.CLEAN and not file.cleaned  # what is clean would only lose by it
     detected = file.detected or file.content_type
     if not images.readable(detected):
         raise Rejected(Reason.UNREADABLE)
     if file.size > images.most_bytes(detected, settings.IMAGE_MAX_PIXELS):
         raise Rejected(Reason.BOMB)
     with images.Spool(IN_MEMORY) as body:
-        with storage.reading(file.key) as stream:
+        with storage.reading(file.object_key) as stream:
             shutil.copyfileobj(stream, body)
         body.seek(0)
         picture = images.looked_at(body, detected, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
@@ -190,4 +214,9 @@ def _measured(body: BinaryIO) -> tuple[str, int]:
     return sha256, size
 
 
-STEPS: dict[Check, Callable[[Checked], bool]] = {Check.INTEGRITY: _integrity, Check.SCAN: _scan, Check.IMAGE: _image}
+STEPS: dict[Check, Callable[[Checked], bool]] = {
+    Check.CONTENT: _content,
+    Check.INTEGRITY: _integrity,
+    Check.SCAN: _scan,
+    Check.IMAGE: _image,
+}

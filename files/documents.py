@@ -227,9 +227,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             {"fields": ["owner_id", "status", "words"], **ONLY_READY},
             ("status", "created_at", "key"),  # the sweep
             ("-created_at", "-key"),  # the admin's list
-            # An owner's unfinished uploads, of which there are few at any moment.
-            {"fields": ["owner_id", "-created_at"], "partialFilterExpression": {"status": "pending"}},
-            {"fields": ["owner_id", "status", "-created_at"], "partialFilterExpression": {"check_at": {"$exists": True}}},
+            # An owner's unfinished uploads, what is checked of theirs, and in the admin all that they have.
+            ("owner_id", "status", "-created_at", "-key"),
             # What a sweep looks for among files that live.
             {"fields": ["check_at"], "partialFilterExpression": {"status": "checking"}},
             {"fields": ["expires_at"], "partialFilterExpression": {"expires_at": {"$exists": True}}},
@@ -528,7 +527,11 @@ class Past(Document):  # type: ignore[misc]  # mongoengine has no types
         "collection": "past",
         "auto_create_index": False,
         "index_cls": False,
-        "indexes": [{"fields": ["gone_at"], "expireAfterSeconds": int(KEPT.total_seconds())}, *BY_WHEN],
+        "indexes": [
+            {"fields": ["gone_at"], "expireAfterSeconds": int(KEPT.total_seconds())},
+            ("owner_id", "-gone_at"),  # an owner's page in the admin
+            *BY_WHEN,
+        ],
     }
 
     @classmethod

@@ -50,6 +50,8 @@ class StoredFile(models.Model):
             ("cleanup_storedfile", "Can clean up now"),
             ("doctor_storedfile", "Can examine the bucket"),
             ("dashboard_storedfile", "Can see the dashboard"),
+            ("recheck_storedfile", "Can have files checked again"),
+            ("expire_storedfile", "Can give up uploads now"),
         ]
         verbose_name = "file"
 

@@ -247,18 +247,31 @@ def _cleared(files: list[File]) -> None:
         File.note(file.key, Status(file.status), having={"leftovers": file.leftovers}, leftovers=None)
 
 
-def delete_many(keys: Iterable[str], *, who: str) -> int:
-    """Delete files of any owner and status, for operations; up to 1,000 keys.
+# --- for operations: files of any owner, up to 1,000 keys --------------------------------------------------------------------
 
-    Return how many the bucket did not delete now; the next sweep does.
-    """
+
+def delete_many(keys: Iterable[str], *, who: str) -> int:
+    """Delete files of any status. Return how many the bucket did not delete now; the next sweep does."""
     doomed = list(keys)
-    living = [status for status in Status if status is not Status.DELETING]
-    File.objects.keyed(doomed).turn(living, Status.DELETING, who=who, what="deleted")
     try:
-        result = Sweep()
-        _finish(doomed, result)
+        return delete(doomed, who=who)
     except storage.Error as error:
         logger.warning("the bucket did not delete %d files, the next sweep will: %s", len(doomed), error)
         return len(doomed)
+
+
+def delete(keys: list[str], *, who: str) -> int:
+    """`delete_many`, for whoever would rather wait for the bucket than leave it to the sweep. Raises `storage.Error`."""
+    return _remove(keys, [status for status in Status if status is not Status.DELETING], who=who, what="deleted")
+
+
+def give_up(keys: list[str], *, who: str) -> int:
+    """What a sweep does with PENDING files that are overdue, for those that are not. Returns and raises as `delete`."""
+    return _remove(keys, [Status.PENDING], who=who, what="expired")
+
+
+def _remove(keys: list[str], living: list[Status], *, who: str, what: str) -> int:
+    File.objects.keyed(keys).turn(living, Status.DELETING, who=who, what=what)
+    result = Sweep()
+    _finish(keys, result)
     return result.refused

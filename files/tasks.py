@@ -5,7 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import checking, quotas, rollups, runs, sweeps, trail
+from . import checking, jobs, quotas, rollups, runs, sweeps, trail
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,16 @@ def settle_quotas() -> None:
 @shared_task
 def queue_checks() -> None:
     checking.queue_due()
+
+
+@shared_task(time_limit=jobs.LEASE // timedelta(seconds=1))
+def work(key: str, ticket: str) -> None:
+    jobs.work(key, datetime.fromisoformat(ticket))
+
+
+@shared_task
+def queue_jobs() -> None:
+    jobs.queue_due()
 
 
 @shared_task

@@ -49,6 +49,7 @@ UNFINISHED_SHOWN = 20
 # Until a check that was queued is given to somebody else, since the queue may have lost it.
 QUEUED = timedelta(minutes=1)
 DUE_AT_ONCE = 1000
+CHECK_AGAIN = "check again"
 
 
 class NotFound(Refusal):
@@ -149,8 +150,9 @@ def sign(
 
 
 class Check(StrEnum):
-    """What takes too long for a request, in this order."""
+    """What takes too long for a request, in this order; and what a request does, when it is done again."""
 
+    CONTENT = "content"
     INTEGRITY = "integrity"
     SCAN = "scan"
     IMAGE = "image"
@@ -190,13 +192,13 @@ def _settled(file: File) -> File:
     return file
 
 
-def _look(key: str, arrival: storage.Opening) -> content.Look:
-    """What the bytes are. The key ends as the name does that was signed."""
+def _look(key: str, arrival: storage.Opening, stored_as: str | None = None) -> content.Look:
+    """What the bytes are. The key ends as the name does that was signed; `stored_as` is where they are, if not there."""
     if arrival.encoded:
         return content.Look(names.UNKNOWN, Reason.INTEGRITY)
     head, last = arrival.head, b""
     if head.size > content.FIRST and content.needs_end(head.content_type, key):
-        last = storage.ending(key, head.size, content.LAST)
+        last = storage.ending(stored_as or key, head.size, content.LAST)
     return content.look(head.content_type, key, arrival.first, last)
 
 
@@ -276,6 +278,9 @@ def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> Fi
 def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {}, **known: Any) -> File | None:
     """Make a file READY that passed all it had to. Return it, or None if it is no longer what it was."""
     lives, moment = policies.of(file.policy).ready_lives, now()
+    expires_at = moment + lives if lives else None
+    if file.ready_at:  # and is again: in its old place on the list, and for no longer than it had
+        moment, expires_at = file.ready_at, file.expires_at
     return File.turn(
         file.key,
         Status(file.status),
@@ -284,7 +289,7 @@ def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {},
         what=what,
         having=having,
         ready_at=moment,
-        expires_at=moment + lives if lives else None,
+        expires_at=expires_at,
         checks=None,
         step=None,
         check_at=None,
@@ -358,6 +363,43 @@ def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> F
     return rejected
 
 
+def check_again(keys: list[str], *, who: str) -> None:
+    """Have READY files of any owner go through all the checks of their policies, those that were made at their arrival too; and
+    have what is CHECKING taken up at once, as if no attempt had been made. `checking.queue_due` queues them.
+
+    Done again by the same cause (`trail.caused_by`), it changes nothing. A file whose policy the settings have no more stays
+    as it is, since no worker could check it.
+    """
+    moment, cause = now(), trail.request_id.get()
+    done = {"trail": {"$elemMatch": {"what": CHECK_AGAIN, "request": cause}}}
+    files = File.objects.keyed(keys).filter(__raw__={"$nor": [done]})
+    due: dict[str, Any] = {"who": who, "what": CHECK_AGAIN, "check_at": moment, "attempts": None}
+    files.turn([Status.CHECKING], Status.CHECKING, **due)
+    alike: dict[tuple[Check, ...], list[str]] = {}
+    for file in files.ready().of_policies([None, *settings.UPLOAD_POLICIES]):
+        alike.setdefault(all_checks(file, file.detected or file.content_type), []).append(file.key)
+    for checks, some in alike.items():
+        again = File.objects.keyed(some)
+        again.turn([Status.READY], Status.CHECKING, checks=list(checks), step=checks[0], **due)
+
+
+def all_checks(file: File, detected: str) -> tuple[Check, ...]:
+    """Those of a file that was READY, by what its bytes are."""
+    sums = [Check.INTEGRITY] * bool(file.sha256)
+    return (Check.CONTENT, *sums, *needed(detected, policies.of(file.policy)))
+
+
+def look_again(file: File) -> content.Look:
+    """What the bytes are that people are given. Raises `storage.Missing`, or another `storage.Error`."""
+    arrival = storage.opening(file.object_key, content.FIRST)
+    if arrival is None:
+        with storage.reading(file.object_key):  # which knows whether it is the object that is missing, or the bucket
+            raise storage.BucketError(f"{file.object_key} was missing a moment ago")
+    if not _as_signed(file, arrival.head):
+        return content.Look(names.UNKNOWN, Reason.INTEGRITY)
+    return _look(file.key, arrival, file.object_key)
+
+
 def dismiss(owner_id: str, key: str) -> None:
     """Take a rejected file from its owner's page; the record stays. Raises NotFound."""
     if not names.is_key_of(owner_id, key):
@@ -416,13 +458,14 @@ def download_url(file: File | StoredFile) -> str:
 
 
 def cancel(owner_id: str, key: str) -> None:
-    """Give up an upload that is not READY. Raises NotFound, AlreadyReady."""
+    """Give up an upload that is not READY, and never was. Raises NotFound, AlreadyReady."""
     uploading = (Status.PENDING, Status.CHECKING, Status.READY, Status.DELETING)
     file = fetch(owner_id, key, *uploading)
     if file.status in (Status.PENDING, Status.CHECKING):
-        before = Status(file.status)
-        # None: between the two a confirm won, or another cancel did.
-        file = _turn_of(owner_id, key, before, Status.DELETING, "cancelled") or fetch(owner_id, key, *uploading)
+        before, own = Status(file.status), {"owner_id": owner_id, "ready_at": None}
+        cancelled = File.turn(key, before, Status.DELETING, who=owner_id, what="cancelled", having=own)
+        # None: between the two a confirm won, or another cancel did; or it is checked again.
+        file = cancelled or fetch(owner_id, key, *uploading)
     if file.status != Status.DELETING:
         raise AlreadyReady
     sweeps.discard(file)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -287,8 +288,12 @@ def _act(act: str, **order: Any) -> dict[str, Any]:
 
 
 def _of_everybody(act: str, order: dict[str, Any]) -> dict[str, Any] | None:
-    from files import quotas, rollups, sweeps
+    from files import jobs, quotas, rollups, sweeps
 
+    if act == "work":
+        jobs.ACTS = {action: replace(known, batch=order["batch"]) for action, known in jobs.ACTS.items()}
+        jobs.work(order["key"], datetime.fromisoformat(order["ticket"]))
+        return {"did": True}
     if act == "sweep":
         return {"did": True, **_sweep(**order)}
     if act == "empty_trash":
@@ -358,8 +363,8 @@ def _make_what_children_share() -> None:
 
 
 def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
-    """Act in a child that kills itself before the so-many-th line of a file's life, or of a count, that it comes to."""
-    from files import checking, quotas, rollups, sweeps, uploads
+    """Act in a child that kills itself before the so-many-th line of a file's life, a count or a job that it comes to."""
+    from files import checking, jobs, quotas, rollups, sweeps, uploads
 
     _make_what_children_share()
     child = os.fork()
@@ -367,7 +372,8 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            if frame.f_code.co_filename not in [module.__file__ for module in (uploads, sweeps, quotas, checking, rollups)]:
+            ours = (uploads, sweeps, quotas, checking, rollups, jobs)
+            if frame.f_code.co_filename not in [module.__file__ for module in ours]:
                 return None
             if event == "line" and next(countdown) == 1:
                 os.kill(os.getpid(), signal.SIGKILL)

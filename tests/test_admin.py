@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -14,12 +16,14 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from files import storage, uploads
+from files import admin_list, storage, uploads
 from files.documents import File, Status
+from files.kinds import kind_of
 from files.models import StoredFile
 
 from .conftest import Cast, signed_in
 from .corpus.make import saved
+from .watching import profiled
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
 
@@ -141,26 +145,31 @@ def names(answer: object) -> set[str]:
 @pytest.fixture
 def many(alice: User, bob: User) -> None:
     """a.png, b.txt, e.png and f.gif are alice's, c.pdf is bob's and two hours old, d.pdf is pending for two hours. f.gif is an
-    avatar, and a.png is from before there were policies.
+    avatar and of the last day of 2024, and a.png is from before there were policies.
     """
-    for owner, name, content_type, status, age in (
-        (alice, "a.png", "image/png", Status.READY, 0),
-        (alice, "b.txt", "text/plain", Status.DELETING, 0),
-        (bob, "c.pdf", "application/pdf", Status.READY, 2),
-        (bob, "d.pdf", "application/pdf", Status.PENDING, 2),
-        (alice, "e.png", "image/png", Status.TRASHED, 2),
-        (alice, "f.gif", "image/gif", Status.REJECTED, 2),
+    for owner, name, content_type, status, size, age in (
+        (alice, "a.png", "image/png", Status.READY, 5, 0),
+        (alice, "b.txt", "text/plain", Status.DELETING, 100 * 1024, 0),
+        (bob, "c.pdf", "application/pdf", Status.READY, 100 * 1024 + 1, 2),
+        (bob, "d.pdf", "application/pdf", Status.PENDING, 2_000_000, 2),
+        (alice, "e.png", "image/png", Status.TRASHED, 5, 2),
+        (alice, "f.gif", "image/gif", Status.REJECTED, 3_000_000_000, None),
     ):
-        created_at = uploads.now() - timedelta(hours=age)
-        fields = {"key": f"u/{owner.pk}/{'x' * 21}-{name}", "owner_id": str(owner.pk), "size": 5, "created_at": created_at}
+        created_at = LAST_OF_2024 if age is None else uploads.now() - timedelta(hours=age)
+        fields = {"key": f"u/{owner.pk}/{'x' * 21}-{name}", "owner_id": str(owner.pk), "size": size, "created_at": created_at}
         policy = {"a.png": None, "f.gif": "avatars"}.get(name, "default")
-        File(name=name, content_type=content_type, status=status, policy=policy, **fields).save(force_insert=True)
+        fields |= {"kind": kind_of(content_type, name), "policy": policy}
+        File(name=name, content_type=content_type, status=status, **fields).save(force_insert=True)
+
+
+LAST_OF_2024 = datetime(2024, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
+ALL = {"a.png", "b.txt", "c.pdf", "d.pdf", "e.png", "f.gif"}
 
 
 @pytest.mark.parametrize(
     ("query", "shown"),
     [
-        ("", {"a.png", "b.txt", "c.pdf", "d.pdf", "e.png", "f.gif"}),
+        ("", ALL),
         ("status__exact=ready", {"a.png", "c.pdf"}),
         ("status__exact=pending", {"d.pdf"}),
         ("status__exact=trashed", {"e.png"}),
@@ -171,26 +180,53 @@ def many(alice: User, bob: User) -> None:
         ("policy=nobodys", set()),
         ("owner=bob", {"c.pdf", "d.pdf"}),
         ("owner=nobody", set()),
-        ("kind=image/", {"a.png", "e.png", "f.gif"}),
-        ("kind=application/", {"c.pdf", "d.pdf"}),
+        ("kind=image", {"a.png", "e.png", "f.gif"}),
+        ("kind=document", {"b.txt", "c.pdf", "d.pdf"}),
+        ("kind=nothing", ALL),
+        ("size=-100k", {"a.png", "b.txt", "e.png"}),
+        ("size=100k-1m", {"c.pdf"}),
+        ("size=100m-", {"f.gif"}),
+        ("size=5-102401", {"b.txt", "c.pdf"}),
+        ("size=2000000-", {"f.gif"}),
+        ("size=-", ALL),
+        ("date=2024", {"f.gif"}),
+        ("date=2024-12", {"f.gif"}),
+        ("date=2024-12-31", {"f.gif"}),
+        ("date=2024-11", set()),
+        ("date=2025-01-01", set()),
         ("age=hour", {"a.png", "b.txt"}),
         ("age=overdue", {"d.pdf"}),
         ("q=c.p", {"c.pdf"}),
         ("q=xxx-b", {"b.txt"}),
+        ("q=u/", ALL),
+        ("q=u/ALICE/", {"a.png", "b.txt", "e.png", "f.gif"}),
+        ("q=u/ALICE", {"a.png", "b.txt", "e.png", "f.gif"}),
+        ("q=u/ALICE/xxxxxxxxxxxxxxxxxxxxx-b.t", {"b.txt"}),
+        ("q=u/ALICE/XXXXX", set()),
+        ("q=u/.*", set()),
+        ("q=BOB", {"c.pdf", "d.pdf"}),
+        ("q=BOB&owner=alice", set()),
+        ("q=99999999999999999999", set()),
         ("q=(", set()),
         ("q=.*", set()),
-        ("owner=alice&kind=text/&status__exact=deleting&q=B", {"b.txt"}),
+        ("owner=alice&kind=document&status__exact=deleting&size=-100k&policy=default&q=B", {"b.txt"}),
     ],
 )
-def test_the_list_is_filtered_and_searched(as_ops: Client, many: None, query: str, shown: set[str]) -> None:
-    answer = as_ops.get(f"{LIST}?{query}")
+def test_the_list_is_filtered_and_searched(
+    as_ops: Client, alice: User, bob: User, many: None, query: str, shown: set[str]
+) -> None:
+    answer = as_ops.get(f"{LIST}?{query.replace('ALICE', str(alice.pk)).replace('BOB', str(bob.pk))}")
     assert answer.status_code == 200
     assert names(answer) == shown
 
 
 @pytest.mark.parametrize(
     "query",
-    ["o=1", "o=-4", "o=6", "o=99", "p=7", "kind=%00", "age=never", "owner=%00", "policy=%00", "status__exact=no", "x=1"],
+    [
+        *("o=1", "o=-4", "o=6", "o=99", "p=7", "kind=%00", "age=never", "owner=%00", "policy=%00", "status__exact=no", "x=1"),
+        *("date=2026-02-31", "date=0000", "date=9999", "date=2026-1", "date=%00", "created_at__year=9999", "_facets=True"),
+        *("size=9-1", "size=a", "size=%00", "size=" + "9" * 30 + "-", "q=u/%00", "q=%ED%A0%80", "q=" + "9" * 400, "o=0.1.2.3"),
+    ],
 )
 def test_an_odd_address_is_no_error_of_ours(as_ops: Client, many: None, query: str) -> None:
     assert as_ops.get(f"{LIST}?{query}").status_code in (200, 302)
@@ -206,8 +242,61 @@ def test_an_owner_is_shown_by_name_and_a_deleted_one_by_id(as_ops: Client, many:
     bob_id = bob.pk
     bob.delete()
     text = as_ops.get(LIST).text
-    assert f'<a href="/admin/auth/user/{alice.pk}/change/">alice</a>' in text
-    assert f"{bob_id} (gone)" in text
+    assert f'<a href="{LIST}owner/{alice.pk}/">alice</a>' in text
+    assert f'<a href="{LIST}owner/{bob_id}/">{bob_id} (gone)</a>' in text
+
+
+def test_the_list_goes_from_a_year_to_a_month_to_a_day_that_has_files(as_ops: Client, many: None) -> None:
+    def inside(date: str) -> list[str]:
+        dates = as_ops.get(f"{LIST}?date={date}&kind=image").text.partition('<ul class="dates">')[2].partition("</ul>")[0]
+        return [html.unescape(link) for link in re.findall(r'href="([^"]+)"', dates)]
+
+    this_year = uploads.now().year
+    assert inside("") == [f"?date={year}&kind=image" for year in range(2024, this_year + 1)]
+    assert inside("2024") == ["?date=2024-12&kind=image"]
+    assert inside("2024-12") == ["?date=2024-12-31&kind=image"]
+    assert inside("2024-12-31") == []
+    assert len(inside("2025")) == 12 and len(inside("2025-02")) == 28
+
+
+def test_a_list_that_would_be_read_for_long_says_so_instead(
+    as_ops: Client, many: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes_its_time = {"$function": {"body": "function() { sleep(100); return true }", "args": [], "lang": "js"}}
+    monkeypatch.setattr(admin_list, "query_of", lambda files: {"$expr": takes_its_time})
+    monkeypatch.setattr(admin_list, "COUNTS_FOR", 100)
+    monkeypatch.setattr(admin_list, "LOOKS_FOR", 100)
+
+    answer = as_ops.get(f"{LIST}?kind=other")
+
+    assert answer.status_code == 200
+    assert names(answer) == set()
+    assert admin_list.STOPPED in answer.text
+
+
+def test_a_list_says_when_it_has_more_than_it_counts(as_ops: Client, many: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin_list, "COUNTED_AT_MOST", 2)
+    text = as_ops.get(f"{LIST}?kind=image").text
+    assert "2 or more files" in text and "2 or more results" in text
+
+
+def test_what_is_asked_for_most_is_read_from_an_index(as_ops: Client, alice: User) -> None:
+    """Newest first, an owner's, a status's, a day's, and the beginning of a key. A count goes as far as it is bounded."""
+    files = [{**stored(alice, number), "_id": f"u/{number}/x"} for number in range(2_000)]
+    File._get_collection().insert_many(files)
+    day = f"{uploads.now():%Y-%m-%d}"
+    for query in ("", "owner=7", "status__exact=rejected", f"date={day}&p=2", "q=u/7/", "q=u/77", "q=7"):
+        with profiled() as asked:
+            assert as_ops.get(f"{LIST}?{query}").status_code == 200
+        for one in asked:
+            assert "COLLSCAN" not in one.get("planSummary", ""), query
+            assert one["op"] == "command" or one["docsExamined"] <= 130, (query, one["planSummary"])
+
+
+def stored(owner: User, number: int) -> dict[str, Any]:
+    moment = uploads.now() - timedelta(seconds=number)
+    known = {"owner_id": str(number), "name": "a", "content_type": "a/a", "size": 5, "kind": "other", "status": "ready"}
+    return {**known, "created_at": moment, "ready_at": moment}
 
 
 def test_the_list_asks_a_bounded_number_of_questions(as_ops: Client, many: None, django_assert_max_num_queries: object) -> None:
@@ -346,30 +435,6 @@ def test_deleting_what_is_in_the_trash_is_for_good(as_ops: Client, alice: User, 
     assert as_ops.post(page_of(file, "delete"), {"post": "yes"}).status_code == 302
     assert storage.head(file.key) is None
     assert uploads.restore(str(alice.pk), [file.key]) == 0
-
-
-def test_deleting_what_is_selected_asks_first_and_takes_no_other(as_ops: Client, alice: User, file: File) -> None:
-    kept = Cast.upload(alice, filename="kept.pdf")
-    choice = {"action": "delete_selected", "_selected_action": [file.key]}
-    asked = as_ops.post(LIST, choice)
-    assert "Quarterly report (final).pdf" in asked.text
-    assert "kept.pdf" not in asked.text
-    assert File.objects.get(key=file.key).status == Status.READY
-
-    as_ops.post(LIST, {**choice, "post": "yes"})
-    assert storage.head(file.key) is None
-    assert File.objects.get(key=kept.key).status == Status.READY
-    assert [entry.object_id for entry in LogEntry.objects.all()] == [file.key]
-
-
-def test_deleting_across_pages_takes_all_of_them(as_ops: Client, alice: User) -> None:
-    for number in range(60):
-        Cast.sign(alice, filename=f"{number}.pdf")
-    first = File.objects.first().key
-    choice = {"action": "delete_selected", "_selected_action": [first], "select_across": "1"}
-    assert "Files: 60" in as_ops.post(LIST, choice).text
-    as_ops.post(LIST, {**choice, "post": "yes"})
-    assert File.objects.count() == 0
 
 
 # --- clean up now ---

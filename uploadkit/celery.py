@@ -33,6 +33,11 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "schedule": settings.CHECKS_EVERY,
             "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
         },
+        "jobs": {
+            "task": "files.tasks.queue_jobs",
+            "schedule": settings.CHECKS_EVERY,
+            "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
+        },
         "quotas": {"task": "files.tasks.settle_quotas", "schedule": 60.0, "options": {"expires": 60}},
         "days": {
             "task": "files.tasks.count_days",

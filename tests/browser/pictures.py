@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
-from files import names, shares, uploads
+from files import jobs, names, shares, uploads
 from files.documents import File, Status, named
 from files.kinds import kind_of
 from tests.conftest import ROOT, Cast
@@ -234,6 +234,30 @@ def test_the_admin(visit: Visit, ops: User, alice: User, settings: Any, width: i
     page.get_by_role("button", name="Examine the bucket").click()
     expect(page.get_by_role("status")).to_contain_text("promises hold")
     take(page, "admin-storage-examined", width, scheme)
+
+    page.goto(f"/admin/files/storedfile/owner/{alice.pk}/")
+    take(page, "admin-owner", width, scheme)
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "mongo"])
+@looks
+def test_many_files_at_once_in_the_admin(visit: Visit, ops: User, alice: User, width: int, scheme: Scheme) -> None:
+    list_files(alice)
+    page = look(visit, ops, "/admin/files/storedfile/?date=2026&size=1m-10m", width, scheme)
+    take(page, "admin-filtered", width, scheme)
+    page.goto("/admin/files/storedfile/")
+    page.locator("#action-toggle").check()
+    page.locator("[name=action]").select_option("check_again")
+    page.get_by_role("button", name="Go").click()
+    take(page, "admin-job-asked", width, scheme)
+    page.get_by_role("button", name="Check again").click()
+    expect(page.get_by_text("It waits for a worker.")).to_be_visible()
+    (job,) = jobs.Job.objects
+    jobs.Job.objects(key=job.key).update(state="running", total=12_345, done=4_200, changed=4_100)
+    expect(page.get_by_text("4,200 of 12,345")).to_be_visible()
+    take(page, "admin-job", width, scheme)
+    page.goto("/admin/files/storedfile/jobs/")
+    take(page, "admin-jobs", width, scheme)
 
 
 @pytest.mark.django_db(transaction=True, databases=["default", "mongo"])

@@ -5,6 +5,7 @@ from django.core.management.base import BaseCommand
 
 from files import quotas, runs
 from files.documents import File, Past, Share, SpentKey
+from files.jobs import Job
 
 A_DAY = 24 * 60 * 60  # seconds
 
@@ -14,7 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         with pymongo.timeout(A_DAY):  # an index of millions takes its time, and nobody waits for a page meanwhile
-            for document in (File, SpentKey, Share, Past, quotas.Account, runs.Run):
+            for document in (File, SpentKey, Share, Past, quotas.Account, runs.Run, Job):
                 document.ensure_indexes()
             filled = File.fill_in()
             quotas.take_in()
