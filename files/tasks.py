@@ -5,7 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import checking, quotas, sweeps, trail
+from . import checking, metrics, quotas, sweeps, trail, worker
 
 logger = logging.getLogger(__name__)
 
@@ -13,18 +13,25 @@ logger = logging.getLogger(__name__)
 @shared_task
 def cleanup_pending() -> None:
     swept = sweeps.sweep()
+    count("cleanup", swept)
     logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
 
 @shared_task
 def empty_trash() -> None:
-    sweeps.empty_trash()
+    worker.lives()
+    count("trash", sweeps.empty_trash())
+
+
+def count(sweep: str, swept: sweeps.Sweep) -> None:
+    metrics.swept(sweep, expired=swept.expired, removed=swept.removed, refused=swept.refused)
 
 
 # Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
 @shared_task(time_limit=settings.CHECK_LEASE // timedelta(seconds=1))
 def check(key: str, ticket: str, request_id: str | None = None) -> None:
-    with trail.caused_by(request_id):
+    """`request_id` is in messages of releases that did not send it in a header, as uploadkit.celery does."""
+    with trail.caused_by(request_id or trail.request_id.get()):
         checking.check(key, datetime.fromisoformat(ticket))
 
 

@@ -6,7 +6,7 @@ from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
 
-from files import documents, storage, sweeps, uploads
+from files import documents, metrics, storage, sweeps, uploads
 
 
 class Command(BaseCommand):
@@ -31,6 +31,8 @@ class Command(BaseCommand):
             raise CommandError(f"The bucket does not answer, so run this again later: {error}") from error
         except documents.Error as error:
             raise CommandError(f"MongoDB does not answer, so run this again later: {error}") from error
+        if not options["dry_run"]:
+            metrics.swept("cleanup", expired=swept.expired, removed=swept.removed, refused=swept.refused)
         self.report(swept, dry_run=options["dry_run"])
 
     def list_keys(self, keys: list[str]) -> None:
