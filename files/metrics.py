@@ -8,6 +8,7 @@ that is free, by a lock that ends with it, even by kill -9, and counts on from w
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import itertools
@@ -73,15 +74,15 @@ def reserve(path: Path) -> None:
 
 
 def folder() -> Path:
-    """Where the counts are; a folder of ours in the one for temporary files, where the disk can only be read."""
-    wished = Path(settings.PROMETHEUS_MULTIPROC_DIR)
-    for path in (wished, Path(tempfile.gettempdir()) / f"uploadkit-metrics-{os.getuid()}"):
-        try:
+    """Where the counts are; a folder of ours among those for temporary files, where the disk can only be read."""
+    wished, instead = Path(settings.PROMETHEUS_MULTIPROC_DIR), Path(tempfile.gettempdir()) / f"uploadkit-metrics-{os.getuid()}"
+    for path in (wished, instead):
+        with contextlib.suppress(OSError):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if path.stat().st_uid == os.getuid() and os.access(path, os.W_OK):
+            # Among temporary files anybody may have put something of that name, or a link to a folder of ours.
+            ours = path == wished or (path.lstat().st_uid == os.getuid() and not path.is_symlink())
+            if ours and os.access(path, os.W_OK):
                 return path
-        except OSError:
-            continue
     raise OSError(errno.EACCES, "no folder can be written to", str(wished))
 
 

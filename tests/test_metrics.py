@@ -219,8 +219,7 @@ def test_two_sites_of_a_machine_tell_the_same_sum(tmp_path: Path) -> None:
 
 
 COUNTS = """
-import os, sys, django
-django.setup()
+import os, sys
 from files import metrics
 metrics.count(metrics.SIGNINGS, "default")
 child = os.fork()

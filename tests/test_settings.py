@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -223,16 +224,16 @@ def test_what_is_unsafe_is_refused_and_named_and_nothing_else_is(tmp_path: Path)
         assert (status, words) == (0, ""), changes
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
-def test_each_process_of_the_procfile_ends_by_itself_and_says_why(name: str) -> None:
-    line = procfile()[name]
+def test_each_process_of_the_procfile_ends_by_itself_and_says_why() -> None:
     environment = production(SECRET_KEY="short", PATH=f"{BIN}:{os.environ['PATH']}", PORT=str(free_port()))
+    lines = [procfile()[name] for name in ("web", "worker", "beat")]
+    with ThreadPoolExecutor() as threads:
+        ended = list(threads.map(lambda line: run(["sh", "-c", line], ROOT, environment), lines))
 
-    done = run(["sh", "-c", line], ROOT, environment)
-
-    assert done.returncode == 1
-    assert "uploadkit does not start: SECRET_KEY can be guessed" in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    for done in ended:
+        assert done.returncode == 1
+        assert "uploadkit does not start: SECRET_KEY can be guessed" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
 
 
 # --- what is accepted -----------------------------------------------------------------------------------------------
@@ -313,6 +314,8 @@ def test_any_value_can_be_the_content_of_a_file(tmp_path: Path) -> None:
 
 
 SAID = {
+    "R2_ADMIN_ACCESS_KEY_ID": "an-admins-access-key",
+    "R2_ADMIN_SECRET_ACCESS_KEY": "an-admins-secret-key",
     "METRICS_TOKEN": "a-token-of-the-metrics",
     "SENTRY_RELEASE": "a-release-of-its-own",
     "SENTRY_ENVIRONMENT": "an-environment-of-its-own",
