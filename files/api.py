@@ -13,7 +13,7 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
-from . import checking, diagnosis, errors, limits, openapi, policies, uploads
+from . import checking, diagnosis, errors, limits, metrics, openapi, policies, uploads
 from .documents import File, Status
 from .forms import KeyForm, SignForm, checked, read_json
 
@@ -65,6 +65,7 @@ def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
         policy=wish["policy"],
         sha256=wish["sha256"],
     )
+    metrics.count(metrics.SIGNINGS, wish["policy"])
     body = {
         "url": signed.put.url,
         "key": signed.key,

@@ -24,9 +24,10 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
-from . import documents, images, names, policies, scanner, storage, trail, uploads
+from . import documents, images, metrics, names, policies, scanner, storage, uploads
 from .documents import File, Status
 from .reasons import Reason, Rejected
+from .refusals import Refusal
 from .uploads import Check
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,12 @@ PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "max_retries
 
 def confirm(owner_id: str, key: str) -> File:
     """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
-    file = uploads.confirm(owner_id, key)
+    try:
+        file = uploads.confirm(owner_id, key)
+    except Refusal as refusal:
+        metrics.count(metrics.CONFIRMS, refusal.code)
+        raise
+    metrics.count(metrics.CONFIRMS, file.status)
     # With one that is worked on already, its ticket would be taken away from whoever does.
     if file.status == Status.CHECKING and file.attempts is None:
         queue(file)
@@ -53,7 +59,7 @@ def confirm(owner_id: str, key: str) -> File:
 def queue(file: File) -> bool:
     """Have the file checked soon. With Redis down it is checked when that is back: MongoDB knows that it waits."""
     assert file.check_at is not None, "a file that is CHECKING has a ticket"
-    return send("check", key=file.key, ticket=file.check_at.isoformat(), request_id=trail.request_id.get())
+    return send("check", key=file.key, ticket=file.check_at.isoformat())
 
 
 def send(task: str, *, countdown: int | None = None, **message: str | None) -> bool:
@@ -102,23 +108,29 @@ def check(key: str, ticket: datetime) -> None:
     Does nothing with a ticket that is no longer good.
     """
     taken = uploads.take(key, ticket)
-    if taken is None:
-        return
-    if (taken.attempts or 0) > ATTEMPTS:
-        uploads.reject(taken, Reason.UNCHECKED)
-        return
-    checked = Checked(taken)
+    if taken is not None:
+        metrics.count(metrics.CHECKS, _outcome(Checked(taken)))
+
+
+def _outcome(checked: Checked) -> str:
+    if (checked.file.attempts or 0) > ATTEMPTS:
+        return _rejected(checked, Reason.UNCHECKED)
     try:
-        if _all_steps(checked):
-            uploads.pass_checks(checked.file, **checked.known)
+        whole = _all_steps(checked)
+        return "passed" if whole and uploads.pass_checks(checked.file, **checked.known) else "taken_away"
     except Rejected as rejected:
-        uploads.reject(checked.file, rejected.reason)
+        return _rejected(checked, rejected.reason)
     except storage.Missing:
-        uploads.reject(checked.file, Reason.INTEGRITY)
+        return _rejected(checked, Reason.INTEGRITY)
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
-        logger.warning("the check of %s has to wait: %s", key, error)
+        logger.warning("the check of %s has to wait: %s", checked.file.key, error)
         _put_off(checked.file)
+        return "put_off"
+
+
+def _rejected(checked: Checked, reason: Reason) -> str:
+    return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
 
 
 def _put_off(file: File) -> None:

@@ -3,20 +3,126 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from collections.abc import Iterator
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from .names import CONTENT_TYPE
 from .policies import DEFAULT, Images, Policy, all_named
 
+START = "start"  # the tag of what no process of production starts with; all of it asks the settings alone
 
-@register(Tags.security)
+
+LAPTOPS_SECRET = "uploadkit-local"  # noqa: S105  of uploadkit.localstack
+LAPTOPS = ("localhost", ".localhost", ".local", ".internal", ".test")
+SHORTEST_KEY, FEWEST_CHARACTERS = 50, 5  # as Django's own warning has it
+
+
+def refuse_to_start() -> None:
+    """End a process of web, worker or beat that a setting makes unsafe or useless, with a sentence that names the setting.
+
+    On standard error, which a process manager shows. By the settings alone, since the beat has no apps.
+    """
+    faults = [fault for fault in checks.run_checks(tags=[START]) if fault.level >= checks.ERROR]
+    if faults:
+        raise SystemExit("\n".join(f"uploadkit does not start: {fault.msg} {fault.hint or ''}".rstrip() for fault in faults))
+
+
+@register(START, Tags.security)
+def secret_key(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Whoever guesses it makes sessions of anybody."""
+    key = settings.SECRET_KEY
+    weak = len(key) < SHORTEST_KEY or len(set(key)) < FEWEST_CHARACTERS or key.startswith("django-insecure-")
+    if settings.DEBUG or not weak:
+        return []
+    return [
+        Error(
+            f"SECRET_KEY can be guessed: it has fewer than {SHORTEST_KEY} characters, or is a laptop's.",
+            hint='Make one: python -c "import secrets; print(secrets.token_urlsafe(50))"',
+            id="files.E020",
+        )
+    ]
+
+
+@register(START, Tags.security)
+def laptop_in_public(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """DEBUG shows settings and source to whoever causes an error, and lets anybody sign in."""
+    public = [site for site in settings.SITE_ORIGINS if not _is_near(site)]
+    if not settings.DEBUG or not public:
+        return []
+    return [
+        Error(
+            f"DEBUG is on, and SITE_ORIGINS has {public[0]}, which others can reach.",
+            hint="Unset DEBUG, or SITE_ORIGINS on a laptop.",
+            id="files.E021",
+        )
+    ]
+
+
+@register(START, Tags.security)
+def without_tls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    plain = [site for site in settings.SITE_ORIGINS if site.startswith("http://")]
+    if settings.DEBUG or not plain:
+        return []
+    if settings.SECURE_SSL_REDIRECT:
+        return [
+            Error(
+                f"SITE_ORIGINS has {plain[0]}, and SECURE_SSL_REDIRECT sends everybody from there to https.",
+                hint="Write https:// in SITE_ORIGINS.",
+                id="files.E022",
+            )
+        ]
+    if public := [site for site in plain if not _is_near(site)]:
+        return [
+            Error(
+                f"SITE_ORIGINS has {public[0]}: sessions would cross the network for everybody to read.",
+                hint="Put a proxy with TLS in front, write https://, and leave SECURE_SSL_REDIRECT on.",
+                id="files.E023",
+            )
+        ]
+    return []
+
+
+@register(START, Tags.security)
+def laptop_bucket(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """The credentials of `make run` are in the source. On this machine's own loopback nobody else can use them."""
+    known = settings.R2_SECRET_ACCESS_KEY == LAPTOPS_SECRET
+    if settings.DEBUG or not known or _is_loopback(urlsplit(settings.R2_ENDPOINT_URL).hostname or ""):
+        return []
+    return [
+        Error(
+            "R2_SECRET_ACCESS_KEY is the one of `make run`, which everybody knows.",
+            hint="Make a token for the bucket and set R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY.",
+            id="files.E024",
+        )
+    ]
+
+
+def _is_near(site: str) -> bool:
+    """Whether an origin is of this machine or of a network that is not the internet."""
+    host = urlsplit(site).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return "." not in host or host.endswith(LAPTOPS)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.endswith(LAPTOPS[:2])
+
+
+@register(START, Tags.security)
 def laptop_sign_in(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Signing in by name alone is for a laptop."""
     installed = "allauth.socialaccount.providers.dummy" in settings.INSTALLED_APPS
@@ -39,7 +145,7 @@ def laptop_sign_in(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-@register(Tags.security)
+@register(START, Tags.security)
 def sign_in_exists(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Half a GitHub client signs nobody in."""
     if bool(settings.GITHUB_CLIENT_ID) != bool(settings.GITHUB_CLIENT_SECRET):
@@ -56,7 +162,7 @@ def sign_in_exists(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
-@register()
+@register(START)
 def sites(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.SITE_ORIGINS:
         return []
@@ -78,7 +184,7 @@ def admin_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [Error(f"{missing} is not set, though its other half is.", hint="Set both, or neither.", id="files.E013")]
 
 
-@register()
+@register(START)
 def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
@@ -94,7 +200,7 @@ def _is_type(allowed: str) -> bool:
     return match is not None and match[1].lower() == allowed
 
 
-@register()
+@register(START)
 def time_to_check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A check is ended when its lease is over, and a file that is never through is rejected in the end."""
     if not settings.CLAMD_URL or settings.CHECK_LEASE > settings.CLAMD_TIMEOUT:
@@ -115,7 +221,7 @@ KNOWN = [field.name for field in fields(Policy)]
 LARGEST = 5_363_000_000  # bytes of one PUT, as for MAX_UPLOAD_SIZE
 
 
-@register()
+@register(START)
 def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A typo in a policy is named, with what was meant."""
     written: object = settings.UPLOAD_POLICIES

@@ -354,6 +354,11 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return [cls._from_son(raw) for raw in found.to_list()]
 
     @classmethod
+    def count(cls, status: Status, limit: int) -> int:
+        """How many files have that status, counted to `limit`."""
+        return cls._get_collection().count_documents({"status": status}, limit=limit)  # type: ignore[no-any-return]
+
+    @classmethod
     def due_for_a_check(cls, moment: datetime, limit: int) -> list[str]:
         """The keys of CHECKING files that nobody works on at that moment, the longest waiting first."""
         due = {"status": Status.CHECKING, "check_at": {"$lte": moment}}

@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
-from . import documents, scanner, storage
+from . import documents, metrics, scanner, storage
 from .refusals import Refusal
 
 logger = logging.getLogger(__name__)
@@ -78,6 +78,7 @@ def dependency(error: BaseException) -> str | None:
 
 def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
     logger.error("%s does not answer: %s", name, error, exc_info=error)
+    metrics.count(metrics.UNAVAILABLE, name)
     sentence = _("%(server)s does not answer. Nothing is lost; try again in a few seconds.") % {"server": _(name)}
     headers = {"Retry-After": str(RETRY_AFTER)}
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)
@@ -93,6 +94,7 @@ def answer(
     headers: dict[str, str] | None = None,
 ) -> HttpResponse:
     """`more` is for programs alone."""
+    metrics.count(metrics.REFUSALS, code)
     if request.path.startswith("/api/"):
         response: HttpResponse = JsonResponse({"error": sentence, "code": code, **more}, status=status)
     elif request.headers.get("HX-Request"):

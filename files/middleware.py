@@ -32,6 +32,7 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         given = request.headers.get("X-Request-ID", "") if settings.TRUSTED_PROXY_COUNT else ""
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request.META[trail.REQUEST] = request_id  # Django logs what was refused when we are done
         with trail.caused_by(request_id):
             response = self.get_response(request)
         response.headers["X-Request-ID"] = request_id

@@ -11,6 +11,7 @@ from typing import Self
 
 from mongoengine import DateTimeField, Document, FloatField, IntField, StringField
 
+from . import metrics
 from .documents import Error
 from .sweeps import Sweep
 from .trail import now
@@ -57,7 +58,7 @@ class Run(Document):  # type: ignore[misc]  # mongoengine has no types
 
 
 def recorded(by: By, sweep: Callable[[], Sweep]) -> Sweep:
-    """Sweep, and write down how it went; of the trash only where there was something to do. Raises what the sweep raises.
+    """Sweep, count it, and write down how it went; of the trash only where there was something to do. Raises as the sweep does.
 
     Of one that is killed nothing is written.
     """
@@ -67,6 +68,7 @@ def recorded(by: By, sweep: Callable[[], Sweep]) -> Sweep:
     except Exception as error:
         _write(by, at, began, error=f"{type(error).__name__}: {error}"[:500])
         raise
+    metrics.swept(by, expired=swept.expired, removed=swept.removed, refused=swept.refused)
     if by is not By.TRASH or swept.expired or swept.removed or swept.refused:
         _write(by, at, began, expired=swept.expired, removed=swept.removed, refused=swept.refused)
     return swept

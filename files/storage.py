@@ -283,6 +283,11 @@ def delete(key: str) -> None:
     _checked("DeleteObject", _ask("DELETE", key))
 
 
+def reach() -> None:
+    """Ask whether there is the bucket, and whether it knows us. Raises one of `Error`."""
+    _checked("HeadBucket", _ask("HEAD", ""))
+
+
 # --- the requests that a person waits for: without the client, whose machinery costs ten times what they do ---------
 
 

@@ -5,7 +5,7 @@ from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
-from . import checking, jobs, quotas, rollups, runs, sweeps, trail
+from . import checking, jobs, quotas, rollups, runs, sweeps, trail, worker
 
 logger = logging.getLogger(__name__)
 
@@ -18,13 +18,15 @@ def cleanup_pending() -> None:
 
 @shared_task
 def empty_trash() -> None:
+    worker.lives()
     runs.recorded(runs.By.TRASH, sweeps.empty_trash)
 
 
 # Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
 @shared_task(time_limit=settings.CHECK_LEASE // timedelta(seconds=1))
 def check(key: str, ticket: str, request_id: str | None = None) -> None:
-    with trail.caused_by(request_id):
+    """`request_id` is in messages of releases that did not send it in a header, as uploadkit.celery does."""
+    with trail.caused_by(request_id or trail.request_id.get()):
         checking.check(key, datetime.fromisoformat(ticket))
 
 

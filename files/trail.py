@@ -20,6 +20,7 @@ MOST = 200  # events of one file, the newest: somebody may delete and undo all d
 SWEEP, CHECKER = "sweep", "checker"
 OPS = "ops:"  # before the id of whoever acts on the files of others
 
+REQUEST = "uploadkit.request_id"  # of a request's META; no header can have that name
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from . import content, names, policies, quotas, storage, sweeps, trail
+from . import content, metrics, names, policies, quotas, storage, sweeps, trail
 from .documents import File, FileQuerySet, Status, named
 from .kinds import PICTURES, kind_of
 from .models import StoredFile
@@ -359,6 +359,7 @@ def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> F
         **known,
     )
     if rejected:
+        metrics.count(metrics.REJECTIONS, reason)
         sweeps.clear_leftovers(rejected)
     return rejected
 

@@ -33,6 +33,11 @@ for name in sys.argv[1:]:
 """
 
 
+def procfile() -> dict[str, str]:
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
 def copy_of_the_project(folder: Path) -> Path:
     """The code alone, with a var/ and a staticfiles/ of its own. A program that runs from there is known by the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,8 @@ def test_it_has_what_the_owner_has_and_what_happened_to_it(
     newest = html.partition("Newest files")[2]
     assert newest.index("pending.pdf") < newest.index("trashed.pdf") < newest.index("kept.pdf")
     assert re.search(rf"<td class=\"name\">{re.escape(gone.key)}</td>\s*<td>ops</td>\s*<td>deleted</td>", html)
-    assert re.search(r">trashed.pdf</bdi></a></td>\s*<td>alice</td>\s*<td>deleted</td>\s*<td>ready</td>\s*<td>trashed</td>", html)
+    cells = ("alice", "deleted", "ready", "trashed")
+    assert re.search(r">trashed.pdf</bdi></a></td>" + "".join(rf"\s*<td>{cell}</td>" for cell in cells), html)
     assert f'href="{LIST}{quote(kept.key)}/change/"' in html
 
 

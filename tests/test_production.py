@@ -24,15 +24,10 @@ from uploadkit.celery import app as celery
 from uploadkit.localstack import HOST, Process
 from uploadkit.settings import database
 
-from .processes import BIN, ROOT, copy_of_the_project, manage, prepare, run, wait_until, without_configuration
+from .processes import BIN, copy_of_the_project, manage, prepare, procfile, run, wait_until, without_configuration
 
 SITE = "https://files.example.com"
 PROXY = {"Host": "files.example.com", "X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.1"}
-
-
-def procfile() -> dict[str, str]:
-    lines = (ROOT / "Procfile").read_text().splitlines()
-    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
 
 
 class Production:
@@ -200,12 +195,12 @@ def test_the_beat_wakes_the_worker_who_cleans_up_and_the_site_does_for_a_check(
     beat = production.process("beat", CLEANUP_EVERY="1s")
     log = production.log("worker")
     with running(worker, beat):
-        wait_until(
-            lambda: beat.ended or worker.ended or "succeeded" in log.read_text(), f"a cleanup is through: {log.read_text()}"
-        )
+        through = re.compile(r"files\.tasks\.cleanup_pending\S+ succeeded")
+        wait_until(lambda: beat.ended or worker.ended or through.search(log.read_text()), "a cleanup is through")
 
         assert not beat.ended, production.log("beat").read_text()
-        assert re.search(r"cleanup: .*\n.*files\.tasks\.cleanup_pending\S+ succeeded", log.read_text())
+        assert through.search(log.read_text()), log.read_text()
+        assert "cleanup: 0 expired" in log.read_text()
 
         row = f"/files/{upload_a_picture(production, web)}/row"
         headers = {"Cookie": f"sessionid={production.session}", "HX-Request": "true"}

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from uploadkit.localstack import free_port
+
 from .conftest import ROOT
-from .processes import copy_of_the_project, manage, run, without_configuration
+from .processes import BIN, copy_of_the_project, manage, procfile, run, without_configuration
 from .sites import PRODUCTION
 
 ORIGIN = "is not an origin: write scheme and host only"
@@ -92,6 +97,11 @@ REFUSED = [
     ("GITHUB_URL", "github.example.com", ORIGIN),
     ("SECURE_SSL_REDIRECT", "maybe", "invalid"),
     ("SECURE_HSTS_SECONDS", "a year", "integer"),
+    ("READY_NEEDS", "mongodb,postgres", "READY_NEEDS"),
+    ("METRICS_TOKEN", "too-short", "fewer than 16 characters"),
+    ("LOG_FORMAT", "xml", "json, line"),
+    ("ACCESS_LOG", "perhaps", "invalid"),
+    ("SENTRY_DSN", "sentry.example.com", "is not a DSN"),
 ]
 
 
@@ -161,6 +171,71 @@ def test_a_database_url_that_is_refused_does_not_tell_its_password() -> None:
     assert "a-database-password" not in done.stdout + done.stderr
 
 
+# --- what no process of production starts with ------------------------------------------------------------------------
+
+UNSAFE: list[tuple[dict[str, str | None], str]] = [
+    ({"SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
+    ({"SECRET_KEY": "a" * 60}, "SECRET_KEY can be guessed"),
+    ({"SECRET_KEY": "django-insecure-" + PRODUCTION["SECRET_KEY"]}, "SECRET_KEY can be guessed"),
+    ({"SITE_ORIGINS": None}, "SITE_ORIGINS is not set"),
+    ({"SITE_ORIGINS": "http://127.0.0.1:8000"}, "SECURE_SSL_REDIRECT sends everybody"),
+    ({"SITE_ORIGINS": "http://files.example.com", "SECURE_SSL_REDIRECT": "0"}, "SITE_ORIGINS has http://files.example.com"),
+    ({"R2_SECRET_ACCESS_KEY": "uploadkit-local"}, "R2_SECRET_ACCESS_KEY is the one of `make run`"),
+    ({"GITHUB_CLIENT_ID": None, "GITHUB_CLIENT_SECRET": None}, "Nobody can sign in"),
+    ({"DEBUG": "1"}, "DEBUG is on, and SITE_ORIGINS has https://files.example.com"),
+]
+SAFE: list[dict[str, str | None]] = [
+    {},
+    {"SITE_ORIGINS": "http://127.0.0.1:8000,http://localhost,http://testserver,http://10.1.2.3", "SECURE_SSL_REDIRECT": "0"},
+    {"R2_SECRET_ACCESS_KEY": "uploadkit-local", "R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://127.0.0.1:8333"},
+    {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000,http://192.168.1.5:8000", "SECRET_KEY": None},
+]
+# Children of one process, since to make one takes ten times as long as what is asked of it.
+START = """
+import json, os, sys
+sys.path.insert(0, ".")
+import csp.constants, dj_database_url, django.core.checks, environs, environs.fields
+for number, environment in enumerate(json.load(sys.stdin)):
+    if (child := os.fork()) == 0:
+        os.dup2(os.open(f"{sys.argv[1]}/{number}", os.O_CREAT | os.O_WRONLY), 2)
+        os.environ.update({k: v for k, v in environment.items() if v is not None})
+        for name in [k for k, v in environment.items() if v is None]:
+            os.environ.pop(name, None)
+        from files.checks import refuse_to_start
+        refuse_to_start()
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_what_is_unsafe_is_refused_and_named_and_nothing_else_is(tmp_path: Path) -> None:
+    wished = [changes for changes, _ in UNSAFE] + SAFE
+    environment = {**production(), "DJANGO_SETTINGS_MODULE": "uploadkit.settings"}
+    argv = [sys.executable, "-c", START, str(tmp_path)]
+    done = subprocess.run(argv, cwd=ROOT, env=environment, input=json.dumps(wished), capture_output=True, text=True, check=True)
+
+    ended = [int(line) for line in done.stdout.split()]
+    said = [(tmp_path / str(number)).read_text() for number in range(len(wished))]
+    for (changes, sentence), status, words in zip(UNSAFE, ended[: len(UNSAFE)], said[: len(UNSAFE)], strict=True):
+        assert status == 1, changes
+        assert words.startswith("uploadkit does not start: "), words
+        assert sentence in words
+    for changes, status, words in zip(SAFE, ended[len(UNSAFE) :], said[len(UNSAFE) :], strict=True):
+        assert (status, words) == (0, ""), changes
+
+
+def test_each_process_of_the_procfile_ends_by_itself_and_says_why() -> None:
+    environment = production(SECRET_KEY="short", PATH=f"{BIN}:{os.environ['PATH']}", PORT=str(free_port()))
+    lines = [procfile()[name] for name in ("web", "worker", "beat")]
+    with ThreadPoolExecutor() as threads:
+        ended = list(threads.map(lambda line: run(["sh", "-c", line], ROOT, environment), lines))
+
+    for done in ended:
+        assert done.returncode == 1
+        assert "uploadkit does not start: SECRET_KEY can be guessed" in done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+
+
 # --- what is accepted -----------------------------------------------------------------------------------------------
 
 
@@ -223,14 +298,47 @@ def test_with_debug_on_nothing_else_needs_to_be_set() -> None:
 
 
 def test_any_value_can_be_the_content_of_a_file(tmp_path: Path) -> None:
-    given: dict[str, str | None] = {}
-    for name in [*SECRETS, "R2_ACCESS_KEY_ID", "MONGODB_URI", "DATABASE_URL", "REDIS_URL"]:
-        (tmp_path / name).write_text(PRODUCTION[name] + "\n")
-        given |= {name: None, f"{name}_FILE": str(tmp_path / name)}
+    """All that the settings read, of which those of the example differ from the defaults; read in one process each way."""
+    said = shown() | {name: value for name, value in PRODUCTION.items() if name != "DEBUG"} | SAID
+    names = variables_that_settings_read() - {"DEBUG"}
+    assert names <= said.keys(), "say something else than the default in SAID"
+    in_files: dict[str, str | None] = dict.fromkeys(said)
+    for name in names:
+        (tmp_path / name).write_text(said[name] + "\n")
+        in_files[f"{name}_FILE"] = str(tmp_path / name)
 
-    done = check("--deploy", "--fail-level", "WARNING", **given)
+    read, read_from_files = (all_settings(**given) for given in ({name: said[name] for name in names}, in_files))
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert read == read_from_files
+    assert not any(said[name] not in read for name in SAID)
+
+
+SAID = {
+    "R2_ADMIN_ACCESS_KEY_ID": "an-admins-access-key",
+    "R2_ADMIN_SECRET_ACCESS_KEY": "an-admins-secret-key",
+    "METRICS_TOKEN": "a-token-of-the-metrics",
+    "SENTRY_RELEASE": "a-release-of-its-own",
+    "SENTRY_ENVIRONMENT": "an-environment-of-its-own",
+}
+
+
+def all_settings(**environment: str | None) -> str:
+    code = "from uploadkit import settings as s; print({n: getattr(s, n) for n in dir(s) if n.isupper()})"
+    done = run([sys.executable, "-c", code], ROOT, production(**environment))
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def shown() -> dict[str, str]:
+    return dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.+)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
+
+
+def test_a_value_that_is_given_in_both_ways_is_refused_whichever_counts(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("another-secret")
+    done = check(R2_SECRET_ACCESS_KEY_FILE=str(tmp_path / "secret"))
+
+    assert done.returncode != 0
+    assert "R2_SECRET_ACCESS_KEY and R2_SECRET_ACCESS_KEY_FILE are both set" in said_by(done)
 
 
 def test_a_secret_from_a_file_is_read_without_the_newline_at_its_end(tmp_path: Path) -> None:
@@ -243,7 +351,14 @@ def test_a_file_that_is_not_there_stops_the_start_and_is_named(tmp_path: Path) -
     done = check(SECRET_KEY=None, SECRET_KEY_FILE=str(tmp_path / "missing"))
 
     assert done.returncode != 0
+    assert said_by(done).endswith(f"SECRET_KEY_FILE names a file that cannot be read: {tmp_path}/missing")
+
+
+def test_a_secret_in_the_place_of_a_path_is_not_told() -> None:
+    done = check(SECRET_KEY=None, SECRET_KEY_FILE="the-secret-itself")
+
     assert "SECRET_KEY_FILE" in said_by(done)
+    assert "the-secret-itself" not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -332,9 +447,6 @@ def test_the_example_explains_nothing_that_is_not_read() -> None:
 
 
 def test_the_values_that_the_example_shows_are_good_ones() -> None:
-    text = (ROOT / ".env.example").read_text()
-    shown = dict(re.findall(r"^#?([A-Z][A-Z0-9_]*)=(.+)$", text, re.MULTILINE))
-
-    done = check(**shown)
+    done = check(**shown())
 
     assert done.returncode == 0, done.stderr

@@ -20,7 +20,6 @@ from django.test import Client
 from files import documents, names, storage, sweeps, tasks, trail, uploads
 from files.documents import File, Past, SpentKey, Status
 from files.reasons import Reason
-from uploadkit.celery import app
 
 from .conftest import ROOT, Cast, post_json
 from .corpus.make import saved
@@ -267,23 +266,15 @@ def test_the_id_of_a_proxy_is_taken_where_it_is_trusted_and_one(
     assert re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", answered)
 
 
-def test_a_check_is_written_under_the_id_of_the_request_that_asked_for_it(
-    as_alice: Client, alice: User, cast: type[Cast]
-) -> None:
+def test_a_check_that_the_release_before_queued_has_its_request_in_its_arguments(alice: User, cast: type[Cast]) -> None:
     signed = cast.sign(alice, filename="a.png", content_type="image/png", size=len(PICTURE))
     cast.put(signed, PICTURE)
-    answer = post_json(as_alice, "/api/uploads/confirm", {"key": signed.key})
-    assert answer.status_code == 202
+    file = uploads.confirm(str(alice.pk), signed.key)
+    assert file.check_at
 
-    with app.connection_for_read() as connection:
-        message = connection.SimpleQueue("celery").get(timeout=5)
-        message.ack()
-    _, sent, _ = message.payload
-    tasks.check(**sent)
+    tasks.check(file.key, file.check_at.isoformat(), "a-request")
 
-    request = answer.headers["X-Request-ID"]
-    assert happened(signed.key)[-1][:2] == ("checker", "passed")
-    assert requests(signed.key) == [None, request, request]
+    assert requests(file.key) == [None, None, "a-request"]
     uploads.trash(str(alice.pk), [signed.key])
     assert requests(signed.key)[-1] is None, "what the same process does next has another origin"
 

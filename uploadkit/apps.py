@@ -2,6 +2,7 @@ import os
 import sys
 
 from django.apps import AppConfig
+from django.conf import settings
 
 from .localstack import die_with_parent
 
@@ -14,6 +15,11 @@ class UploadkitConfig(AppConfig):
 
     def ready(self) -> None:
         from . import celery  # noqa: F401  that what the site queues goes where the worker listens, and not to Celery's localhost
+
+        if settings.SENTRY_DSN:
+            from . import sentry
+
+            sentry.start()
 
         # The reloader of runserver serves from a second process, which must not outlive the first.
         if os.environ.get("RUN_MAIN") == "true" and sys.platform == "linux":

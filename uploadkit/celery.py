@@ -1,8 +1,11 @@
 """The Celery app and its whole schedule. One beat process runs it; two do no harm, since a sweep may run twice at once."""
 
 import os
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+
+from files import trail
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "uploadkit.settings")
 
@@ -46,3 +49,35 @@ def schedule(sender: Celery, **kwargs: object) -> None:
         },
         "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
     }
+
+
+@signals.celeryd_init.connect
+@signals.beat_init.connect
+def refuse_to_start(**kwargs: object) -> None:
+    from files import checks
+
+    checks.refuse_to_start()
+
+
+# --- a task belongs to the request that queued it, and so do its events and the lines of its log --------------------------
+
+
+@signals.before_task_publish.connect
+def name_the_request(headers: dict[str, Any], **kwargs: object) -> None:
+    if request := trail.request_id.get():
+        headers.setdefault("request_id", request)
+
+
+@signals.task_prerun.connect
+def go_on_with_the_request(task: Any, **kwargs: object) -> None:
+    if not task.request.is_eager:  # else it is within the request itself
+        trail.request_id.set(task.request.get("request_id"))
+
+
+@signals.task_postrun.connect
+def be_done_with_the_request(task: Any, state: str | None = None, **kwargs: object) -> None:
+    from files import metrics  # asks for settings, which are not there yet when Celery looks for the app
+
+    metrics.task(task.name, state or "LOST")
+    if not task.request.is_eager:
+        trail.request_id.set(None)

@@ -1,7 +1,11 @@
-"""What only pages need. The JSON endpoints go past it: they have no HTML, no messages and no static files."""
+"""Around every request: it is counted and logged. And what only pages need: the JSON endpoints, which have no HTML, no messages
+and no static files, go past it.
+"""
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -15,6 +19,36 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django_htmx.middleware import HtmxMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
+
+from files import metrics
+
+from . import logs
+
+access = logging.getLogger("uploadkit.access")
+
+
+class Watched:
+    """Counts and times each request; with ACCESS_LOG it is a line of the log."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+        self.logged = settings.ACCESS_LOG
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        start = time.perf_counter()
+        with logs.about(request):
+            response = self.get_response(request)
+            seconds = time.perf_counter() - start
+            metrics.answered(logs.view_of(request), request.method, response.status_code, seconds)
+            if self.logged:
+                log(request, response.status_code, seconds)
+        return response
+
+
+def log(request: HttpRequest, status: int, seconds: float) -> None:
+    path = request.path if request.path.isprintable() else ascii(request.path)  # nobody writes lines of their own into the log
+    said = {"method": request.method, "path": path, "status": status, "ms": round(seconds * 1000, 1)}
+    access.info("%s %s %d", request.method, path, status, extra=said)
 
 
 class ForPages:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import ssl
+from collections import ChainMap
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,23 @@ VAR = BASE_DIR / "var"  # what a laptop keeps: data of the local servers, users,
 with contextlib.suppress(OSError):  # a file system that is read-only does no harm where nothing is kept in there
     VAR.mkdir(exist_ok=True)
 
-env = FileAwareEnv(strip_whitespace=True)  # X_FILE names a file that has the value of X, for secrets
+
+class Environment(FileAwareEnv):
+    """X_FILE names a file that has the value of X, for secrets."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        file_key = f"{env_key}{self.file_suffix}"
+        said = ChainMap(os.environ, self._environ)
+        path = said.get(file_key)
+        if path and said.get(env_key):
+            raise ValueError(f"{env_key} and {file_key} are both set: which of them counts? Unset one.")
+        if path and not os.access(path, os.R_OK):
+            # One that looks like no path may be the secret itself.
+            raise ValueError(f"{file_key} names a file that cannot be read{f': {path}' if path.startswith('/') else '.'}")
+        return super()._get_value(env_key, default)
+
+
+env = Environment(strip_whitespace=True)
 for name in os.environ.get("ENV_FILES", ".env").split():
     if (BASE_DIR / name).is_file():
         env.read_env(BASE_DIR / name, recurse=False)
@@ -99,7 +116,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "files.vitals.Vitals",
     "files.middleware.RequestIdMiddleware",
+    "uploadkit.middleware.Watched",
     "django.middleware.security.SecurityMiddleware",
     "uploadkit.middleware.Compressed",
     "uploadkit.middleware.ContentSecurityPolicy",
@@ -389,20 +408,41 @@ if not DEBUG:
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
+# --- what operations see ----------------------------------------------------------------------------------------------
+
+# Without these nobody can upload, from the signing to the list. A file that waits for the scanner or a worker is not lost.
+READY_NEEDS: list[str] = env.list(
+    "READY_NEEDS",
+    ["mongodb", "database", "redis", "bucket"],
+    validate=validate.ContainsOnly(["mongodb", "database", "redis", "bucket", "scanner", "worker"]),
+)
+METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=validate.Regexp(r"(\S{16,})?\Z", error="has fewer than 16 characters"))
+PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", str(VAR / "metrics"))
+SENTRY_DSN = env.str("SENTRY_DSN", "", validate=validate.Regexp(r"(https?://[^@/]+@[^/]+/.+)?\Z", error="is not a DSN"))
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", "laptop" if DEBUG else "production")
+SENTRY_RELEASE = env.str("SENTRY_RELEASE", "")
+
 # --- logs: standard output, for whoever runs the process to keep -----------------------------------------------------
 
+LOG_FORMAT = env.str("LOG_FORMAT", "line" if DEBUG else "json", validate=validate.OneOf(["json", "line"]))
+ACCESS_LOG = env.bool("ACCESS_LOG", not DEBUG)  # runserver writes its own
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "uploadkit.logs.WithoutLinks", "format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
+    "formatters": {
+        "line": {"()": "uploadkit.logs.Line", "fmt": "%(asctime)s %(levelname)s %(name)s %(message)s"},
+        "json": {"()": "uploadkit.logs.Json"},
+    },
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     "loggers": {
         "django": {"level": "INFO", "handlers": [], "propagate": True},
         "django.server": {"level": "INFO", "handlers": [], "propagate": True},
+        "django.request": {"level": "ERROR" if ACCESS_LOG else "WARNING"},  # or each refusal is two lines
         "boto3": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
         "pymongo": {"level": "WARNING"},
+        "health_check": {"level": "ERROR"},  # files.health says what does not answer, without its traceback
         "PIL": {"level": "CRITICAL"},  # what is wrong with a picture is said by its rejection
     },
 }

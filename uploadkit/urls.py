@@ -2,6 +2,8 @@ from django.contrib import admin
 from django.contrib.auth.views import LogoutView
 from django.urls import include, path
 
+from files import vitals
+
 from . import accounts
 
 admin.site.site_header = admin.site.site_title = "uploadkit operations"
@@ -18,6 +20,9 @@ urlpatterns = [
     path("accounts/3rdparty/", include("allauth.socialaccount.urls")),
     path("accounts/github/login/", accounts.github_login, name="github_login"),
     path("accounts/github/login/callback/", accounts.github_callback, name="github_callback"),
+    path(
+        "metrics", vitals.metrics_for_staff, name="metrics"
+    ),  # files.vitals answers /healthz and /readyz before there are URLs
     path("admin/", admin.site.urls),
 ]
 

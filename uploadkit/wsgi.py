@@ -29,4 +29,8 @@ class Handler(WSGIHandler):
 
 
 django.setup(set_prefix=False)
+
+from files.checks import refuse_to_start  # noqa: E402  asks for settings
+
+refuse_to_start()
 application = Handler()
