@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
-from django.contrib import admin
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.options import get_content_type_for_model
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.defaultfilters import filesizeformat
 from django.urls import URLPattern, re_path, reverse
 from django.utils.html import format_html
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_POST
 from pymongo import DESCENDING
 
 from . import quotas, usage
@@ -23,18 +28,66 @@ RECENT = 20  # files, and as many that are gone
 EVENTS = 30
 
 
+MEGABYTE = 1024 * 1024  # as Django's filesizeformat has it
+
+
+class QuotaForm(forms.Form):
+    """What an owner may have; what is left empty is as the settings say."""
+
+    max_files = forms.IntegerField(label="Files", min_value=0, max_value=quotas.ENDLESS, required=False)
+    max_megabytes = forms.FloatField(label="Megabytes", min_value=0, max_value=quotas.ENDLESS // MEGABYTE, required=False)
+
+    @classmethod
+    def of(cls, quota: quotas.Standing) -> Self:
+        max_bytes = quota.own.bytes
+        megabytes = None if max_bytes is None else round(max_bytes / MEGABYTE, 6)
+        return cls(initial={"max_files": quota.own.files, "max_megabytes": megabytes})
+
+    def limits(self) -> dict[str, int | None]:
+        files, megabytes = self.cleaned_data["max_files"], self.cleaned_data["max_megabytes"]
+        return {"max_files": files, "max_bytes": None if megabytes is None else round(megabytes * MEGABYTE)}
+
+
 class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_GET(self.owner_view))
-        return [re_path(r"^owner/(?P<owner_id>[0-9]{1,20})/$", view, name="files_storedfile_owner"), *super().get_urls()]
+        guarded, owner = self.admin_site.admin_view, "^owner/(?P<owner_id>[0-9]{1,20})/"
+        return [
+            re_path(f"{owner}$", guarded(require_GET(self.owner_view)), name="files_storedfile_owner"),
+            re_path(f"{owner}quota/$", guarded(require_POST(self.quota_view)), name="files_storedfile_quota"),
+            *super().get_urls(),
+        ]
 
-    def owner_view(self, request: HttpRequest, owner_id: str) -> HttpResponse:
+    def has_quota_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("files.quota_storedfile")
+
+    def quota_view(self, request: HttpRequest, owner_id: str) -> HttpResponse:
+        if not self.has_quota_permission(request):
+            raise PermissionDenied
+        form = QuotaForm(request.POST)
+        if not form.is_valid():
+            return self.owner_view(request, owner_id, form)
+        quotas.set_limits(owner_id, **form.limits())
+        said = f"Quota: {allowed(quotas.of(owner_id))}."
+        user = users([owner_id]).get(owner_id)
+        LogEntry.objects.create(
+            user=request.user,  # type: ignore[misc]  # admin_view let only users in
+            content_type_id=get_content_type_for_model(User).pk,
+            object_id=owner_id,
+            object_repr=str(user or f"Owner {owner_id}"),
+            action_flag=CHANGE,
+            change_message=said,
+        )
+        self.message_user(request, said, messages.SUCCESS)
+        return redirect("admin:files_storedfile_owner", owner_id)
+
+    def owner_view(self, request: HttpRequest, owner_id: str, form: QuotaForm | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         user, files, gone = users([owner_id]).get(owner_id), recent(owner_id), recently_gone(owner_id)
         if not (user or files or gone):
             raise Http404
         events = events_of(files + gone)
+        quota = quotas.of(owner_id)
         known = users(event.who.rpartition(":")[2] for _file, event in events)
         return page(
             self,
@@ -44,12 +97,19 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             owner_id=owner_id,
             owner=user,
             may_see_users=request.user.has_perm("auth.view_user"),
-            quota=quotas.of(owner_id),
+            quota=quota,
+            form=(form or QuotaForm.of(quota)) if self.has_quota_permission(request) else None,
             used=usage.of(owner_id),
             statuses=statuses(owner_id),
             files=files,
             events=[(file, event, known.get(event.who.rpartition(":")[2])) for file, event in events],
         )
+
+
+def allowed(quota: quotas.Standing) -> str:
+    files = "any number of files" if quota.max_files is None else f"{quota.max_files:,} files"
+    size = "any size" if quota.max_bytes is None else filesizeformat(quota.max_bytes)
+    return f"{files} of {size} in all"
 
 
 def owner_link(owner_id: str, user: User | None) -> str:

@@ -52,6 +52,7 @@ class StoredFile(models.Model):
             ("dashboard_storedfile", "Can see the dashboard"),
             ("recheck_storedfile", "Can have files checked again"),
             ("expire_storedfile", "Can give up uploads now"),
+            ("quota_storedfile", "Can set quotas"),
         ]
         verbose_name = "file"
 

@@ -67,13 +67,18 @@ class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     }
 
 
+class Limits(NamedTuple):
+    files: int | None
+    bytes: int | None
+
+
 class Standing(NamedTuple):
-    """What an owner's files take, and the limits that hold for them; None: there is none. `own` says whose the limits are."""
+    """What an owner's files take, and the limits that hold, of which some may be the owner's `own`; None: there is none."""
 
     used: Used
     max_files: int | None
     max_bytes: int | None
-    own: bool = False
+    own: Limits = Limits(None, None)
 
     @property
     def files_left(self) -> int | None:
@@ -112,7 +117,7 @@ def of(owner_id: str) -> Standing:
         Used(known.get("files", 0), known.get("bytes", 0)),
         settings.QUOTA_FILES if max_files is None else max_files,
         settings.QUOTA_BYTES if max_bytes is None else max_bytes,
-        own=max_files is not None or max_bytes is not None,
+        Limits(max_files, max_bytes),
     )
 
 

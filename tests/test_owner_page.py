@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.test import Client
@@ -72,7 +73,7 @@ def test_it_has_the_account_that_signings_are_held_against(looking: Callable[[Us
     Cast.upload(alice)
     assert "Bytes 5 bytes, no limit Files 1, no limit" in texts(looking(alice))
     quotas.set_limits(str(alice.pk), max_files=2_000, max_bytes=3 * 1024**2)
-    assert "Bytes 5 bytes of 3.0 MB Files 1 of 2,000 The limits are their own." in texts(looking(alice))
+    assert "Bytes 5 bytes of 3.0 MB Files 1 of 2,000" in texts(looking(alice))
 
 
 def test_an_owner_who_is_gone_has_a_page_as_long_as_anything_is_known(as_ops: Client, bob: User) -> None:
@@ -129,3 +130,44 @@ def test_it_reads_no_more_than_it_shows(looking: Callable[[User | str], str], al
     for one in asked:
         assert one["planSummary"].startswith("IXSCAN") or "COUNT_SCAN" in one["planSummary"], one["planSummary"]
         assert one["docsExamined"] <= admin_owner.RECENT + 6, one["command"]
+
+
+# --- limits of their own ------------------------------------------------------------------------------------------------
+
+
+def test_ops_give_an_owner_limits_and_take_them_back(as_ops: Client, alice: User) -> None:
+    Cast.upload(alice)
+    answer = as_ops.post(f"{page_of(alice)}quota/", {"max_files": "1", "max_megabytes": "1.5"}, follow=True)
+    assert "Quota: 1 files of 1.5\xa0MB in all." in answer.text
+    assert "Bytes 5 bytes of 1.5 MB Files 1 of 1" in texts(answer.text)
+    assert 'name="max_megabytes" value="1.5"' in answer.text
+    with pytest.raises(quotas.Full):
+        Cast.sign(alice)
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.object_repr) == (str(alice.pk), "alice")
+    assert entry.change_message.startswith("Quota: 1 files")
+
+    answer = as_ops.post(f"{page_of(alice)}quota/", {"max_files": "", "max_megabytes": ""}, follow=True)
+    assert "Quota: any number of files of any size in all." in answer.text
+    Cast.sign(alice)
+
+
+@pytest.mark.parametrize("wrong", [{"max_files": "-1"}, {"max_megabytes": "many"}, {"max_files": "9" * 30}])
+def test_a_limit_that_is_none_is_refused_with_a_sentence_and_nothing_changes(
+    as_ops: Client, alice: User, wrong: dict[str, str]
+) -> None:
+    answer = as_ops.post(f"{page_of(alice)}quota/", wrong)
+    assert 'class="errorlist"' in answer.text
+    assert quotas.of(str(alice.pk)).own == (None, None)
+    assert not LogEntry.objects.exists()
+
+
+def test_limits_are_set_by_those_who_may(alice: User, as_bob: Client, as_ops: Client) -> None:
+    clerk = User.objects.create_user("clerk", is_staff=True)
+    clerk.user_permissions.set(Permission.objects.filter(codename="view_storedfile"))
+    client = signed_in(clerk)
+    assert "Set the limits" not in client.get(page_of(alice)).text
+    assert client.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 403
+    assert as_bob.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 302
+    assert as_ops.get(f"{page_of(alice)}quota/").status_code == 405
+    assert quotas.of(str(alice.pk)).own == (None, None)

@@ -82,11 +82,11 @@ def test_an_owners_own_limit_takes_the_place_of_everybodys(alice: User, settings
 
 def test_an_own_limit_in_bytes_can_be_taken_back(alice: User, settings: Any) -> None:
     quotas.set_limits(str(alice.pk), max_files=7, max_bytes=4)
-    assert quotas.of(str(alice.pk)) == (Used(0, 0), 7, 4, True)
+    assert quotas.of(str(alice.pk)) == (Used(0, 0), 7, 4, (7, 4))
     with pytest.raises(quotas.Full):
         Cast.sign(alice)
     quotas.set_limits(str(alice.pk), max_files=None, max_bytes=None)
-    assert quotas.of(str(alice.pk)) == (Used(0, 0), None, None, False)
+    assert quotas.of(str(alice.pk)) == (Used(0, 0), None, None, (None, None))
     Cast.sign(alice)
 
 
