@@ -98,7 +98,7 @@ def read() -> Dashboard:
 
 
 def owner_page(owner_id: str) -> str:
-    return f"{reverse('admin:files_storedfile_changelist')}?owner={owner_id}"
+    return reverse("admin:files_storedfile_owner", args=[owner_id])
 
 
 # --- what MongoDB knows -----------------------------------------------------------------------------------------------------

@@ -43,6 +43,9 @@ class Status(StrEnum):
     DELETING = "deleting"
 
 
+# The bytes of these are gone, or about to be; a file that is one of them stays so until its document goes.
+NO_MORE = {"status": {"$in": [Status.DELETING, Status.REJECTED]}}
+
 # Only these are listed, so that a signing need not write to four more indexes.
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
@@ -333,6 +336,22 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             )
             filled += written.modified_count
         return filled
+
+    @classmethod
+    def take_refunds(cls, tickets: Mapping[str, str]) -> None:
+        """Write down by which ticket each of these files is given back, if its bytes are gone for good and it has none yet."""
+        if tickets:
+            changes = [
+                UpdateOne({"_id": key, **NO_MORE, "refund": {"$exists": False}}, {"$set": {"refund": ticket}})
+                for key, ticket in tickets.items()
+            ]
+            cls._get_collection().bulk_write(changes, ordered=False)
+
+    @classmethod
+    def charge_old(cls) -> int:
+        """Make what lives of an earlier version count, see `files.quotas`. Return how many there were."""
+        old = {"charged": {"$exists": False}, "status": {"$nin": NO_MORE["status"]["$in"]}}
+        return cls._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count  # type: ignore[no-any-return]
 
     @classmethod
     def unfinished(cls, owner_id: str, limit: int) -> list[Self]:

@@ -31,7 +31,7 @@ from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.results import UpdateResult
 
-from .documents import File, Status, Used
+from .documents import NO_MORE, File, Used
 from .names import random_of
 from .refusals import Refusal
 from .trail import now
@@ -209,8 +209,6 @@ def _given_back(bytes_: int, *fields: str) -> dict[str, Any]:
 
 # --- what goes ----------------------------------------------------------------------------------------------------------
 
-NO_MORE = {"status": {"$in": [Status.DELETING, Status.REJECTED]}}  # a file that is one of these stays so until it is gone
-
 
 def refund(keys: Iterable[str]) -> None:
     """Give back what was charged for those of these files whose bytes are gone for good, once each, before their documents go.
@@ -268,16 +266,8 @@ def _hand_out(files: list[tuple[str, str]]) -> dict[str, Ticket]:
 
 def _take(keys: list[str], tickets: Mapping[str, Ticket]) -> dict[str, str]:
     """Write the tickets into the documents. Return which each of them has: a document takes one, and never another."""
-    files = File._get_collection()
-    if tickets:
-        files.bulk_write(
-            [
-                UpdateOne({"_id": key, **NO_MORE, "refund": {"$exists": False}}, {"$set": {"refund": ticket.good}})
-                for key, ticket in tickets.items()
-            ],
-            ordered=False,
-        )
-    found = files.find({"_id": {"$in": keys}, "refund": {"$exists": True}}, {"refund": 1})
+    File.take_refunds({key: ticket.good for key, ticket in tickets.items()})
+    found = File._get_collection().find({"_id": {"$in": keys}, "refund": {"$exists": True}}, {"refund": 1})
     return {raw["_id"]: raw["refund"] for raw in found}
 
 
@@ -354,8 +344,7 @@ def _found(account: Mapping[str, Any]) -> Used:
 
 def take_in() -> int:
     """Charge for the files of an earlier version. Return how many there were."""
-    old = {"charged": {"$exists": False}, "status": {"$nin": [Status.DELETING, Status.REJECTED]}}
-    taken: int = File._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count
+    taken = File.charge_old()
     if taken:
         for owner_id in owners():
             with suppress(Busy):  # `manage.py reconcile_quota` says so of whoever uploads all the time
