@@ -334,12 +334,9 @@ class Busy(Exception):
 
 def _found(account: Mapping[str, Any]) -> Used:
     held = list(account.get("held", {}).values())
-    charged = {"_id": {**_keys_of(account["_id"]), "$nin": [each["key"] for each in held]}, "charged": {"$exists": True}}
-    # In one condition: a document takes its ticket between two, and would be counted twice or not at all.
-    refunds = {"$in": [None, *account.get("leaving", {}).values()]}
-    sums = {"$group": {"_id": None, "files": {"$sum": 1}, "bytes": {"$sum": "$charged"}}}
-    found: dict[str, int] = next(iter(File._get_collection().aggregate([{"$match": {**charged, "refund": refunds}}, sums])), {})
-    return Used(found.get("files", 0) + len(held), found.get("bytes", 0) + sum(each["bytes"] for each in held))
+    leaving = list(account.get("leaving", {}).values())
+    found = File.charged_of(_keys_of(account["_id"]), but=[each["key"] for each in held], leaving=leaving)
+    return Used(found.files + len(held), found.bytes + sum(each["bytes"] for each in held))
 
 
 def take_in() -> int:
