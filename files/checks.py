@@ -184,7 +184,7 @@ def admin_keys(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [Error(f"{missing} is not set, though its other half is.", hint="Set both, or neither.", id="files.E013")]
 
 
-@register(START)
+@register()
 def content_types(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
@@ -200,7 +200,7 @@ def _is_type(allowed: str) -> bool:
     return match is not None and match[1].lower() == allowed
 
 
-@register(START)
+@register()
 def time_to_check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A check is ended when its lease is over, and a file that is never through is rejected in the end."""
     if not settings.CLAMD_URL or settings.CHECK_LEASE > settings.CLAMD_TIMEOUT:
@@ -221,7 +221,7 @@ KNOWN = [field.name for field in fields(Policy)]
 LARGEST = 5_363_000_000  # bytes of one PUT, as for MAX_UPLOAD_SIZE
 
 
-@register(START)
+@register()
 def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A typo in a policy is named, with what was meant."""
     written: object = settings.UPLOAD_POLICIES

@@ -133,11 +133,11 @@ def test_a_bug_arrives_with_its_request_and_view_and_nothing_that_opens_a_file(s
 
 def test_while_sentry_hangs_nobody_waits_for_it(tmp_path: Path) -> None:
     with silent_listener() as port, buggy_site(tmp_path, f"http://key@{HOST}:{port}/1") as origin, visitor(origin) as client:
+        start = time.monotonic()
         for _ in range(5):
-            start = time.monotonic()
             assert client.get(f"/s/{SECRET}/bug").status_code == 500
             assert client.get("/").status_code == 200
-            assert time.monotonic() - start < 1
+        assert time.monotonic() - start < 10, "its own time-out is 30 s"
 
 
 def test_a_task_that_fails_arrives_with_the_request_that_queued_it_and_without_its_arguments(sentry: Received) -> None:
