@@ -113,6 +113,7 @@ def buggy_site(folder: Path, dsn: str) -> Iterator[str]:
         yield origin
 
 
+@pytest.mark.usefixtures("django_db_setup")  # where the site looks for the session
 def test_a_bug_arrives_with_its_request_and_view_and_nothing_that_opens_a_file(sentry: Received, tmp_path: Path) -> None:
     with buggy_site(tmp_path, sentry.dsn) as origin, visitor(origin, "a-session") as client:
         answer = client.get(f"/s/{SECRET}/bug", headers={"Referer": f"{origin}/s/{SECRET}", "Authorization": "Bearer a-token"})
