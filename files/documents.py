@@ -127,8 +127,9 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def deleting(self) -> Self:
         return self.filter(status=Status.DELETING)  # type: ignore[no-any-return]
 
-    def rejected(self) -> Self:
-        return self.filter(status=Status.REJECTED)  # type: ignore[no-any-return]
+    def rejected_before(self, moment: datetime) -> Self:
+        """Which may be long after they were signed, of what was checked again; their index has the one time alone."""
+        return self.filter(status=Status.REJECTED, created_at__lt=moment, rejected_at__lt=moment)  # type: ignore[no-any-return]
 
     def outlived(self, moment: datetime) -> Self:
         """READY files whose policy lets them live until then."""

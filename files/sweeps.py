@@ -85,7 +85,7 @@ def _doomed(moment: datetime, older_than: timedelta | None, batch: int) -> Itera
         File.objects.trashed_before(moment - TRASH_LIVES),
         *_overdue(moment, older_than),
         File.objects.outlived(moment),
-        File.objects.rejected().created_before(moment - settings.REJECTED_LIVES),
+        File.objects.rejected_before(moment - settings.REJECTED_LIVES),
     ]
     return itertools.chain.from_iterable(_batches(some, batch) for some in files)
 
@@ -142,7 +142,7 @@ def _claim(keys: list[str], moment: datetime) -> int:
     claim(files.trashed_before(moment - TRASH_LIVES), Status.TRASHED, "emptied")
     claim(files.outlived(moment), Status.READY, "outlived")
     # As is the record of a rejection: what was PENDING when it was looked for may have been confirmed, and rejected.
-    claim(files.created_before(moment - settings.REJECTED_LIVES), Status.REJECTED, "forgotten")
+    claim(files.rejected_before(moment - settings.REJECTED_LIVES), Status.REJECTED, "forgotten")
     return claim(files, Status.PENDING, "expired")
 
 

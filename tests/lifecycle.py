@@ -108,11 +108,13 @@ def put_object(key: str, body: bytes = b"%PDF-", content_type: str = "applicatio
 
 
 def backdate(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:
-    """Make it as if the uploads had been signed that long ago."""
+    """Make it as if the uploads had been signed that long ago, and rejected at once where they are."""
     from files import uploads
     from files.documents import File
 
-    File.objects.keyed(keys).update(created_at=uploads.now() - by)
+    moment, files = uploads.now() - by, File.objects.keyed(keys)
+    files.update(created_at=moment)
+    files.filter(rejected_at__exists=True).update(rejected_at=moment)
 
 
 def let_the_trash_lie(keys: Iterable[str], by: timedelta = ALL_OF_AN_HOUR) -> None:

@@ -12,14 +12,14 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from files import checking, documents, jobs, storage, tasks, trail, uploads
+from files import checking, documents, jobs, storage, sweeps, tasks, trail, uploads
 from files.documents import File, Past, Status, named
 from files.jobs import Action, Job, State
 from files.reasons import Reason
 
 from .conftest import Cast, signed_in
 from .corpus.make import picture, saved
-from .lifecycle import Actor, ask_the_bucket_anew, disagreements, objects, put_object, somebody
+from .lifecycle import Actor, ask_the_bucket_anew, backdate, disagreements, objects, put_object, somebody
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
 
@@ -529,6 +529,19 @@ def test_what_is_known_better_today_is_found(as_ops: Client, alice: User) -> Non
     check()
     assert (fresh(file).status, fresh(file).detected) == (Status.READY, "application/pdf")
     assert (fresh(fake).status, fresh(fake).reason) == (Status.REJECTED, Reason.TYPE)
+
+
+def test_an_old_file_that_is_rejected_has_its_record_for_as_long_as_a_new_one(as_ops: Client, alice: User) -> None:
+    file = Cast.upload(alice)
+    File.objects(key=file.key).update(created_at=trail.now() - timedelta(days=400))
+    storage.delete(file.key)
+    done(as_ops, Action.CHECK_AGAIN, file)
+    check()
+    sweeps.sweep()
+    assert fresh(file).status == Status.REJECTED
+    backdate([file.key], timedelta(days=31))
+    sweeps.sweep()
+    assert status(file) is None
 
 
 def test_a_bucket_that_is_not_there_rejects_nothing(as_ops: Client, alice: User, settings: Any) -> None:
