@@ -93,6 +93,7 @@ class Report:
     seed: int
     load: float  # of the machine, before we add to it
     seconds: float = 0
+    idle: dict[str, float] = field(default_factory=dict)  # percent of a core, with nobody there
     calms: dict[str, Calm] = field(default_factory=dict)
     spans: list[Span] = field(default_factory=list)
     answers: Counter[int] = field(default_factory=Counter)
@@ -132,10 +133,12 @@ class Report:
                 f"  {'':10}{'uploads/s':>10}{'requests/s':>12}{'sign p50':>13}{'p99':>9}{'confirm p50':>13}{'p99':>9}",
                 *(f"  {name:10}{calm}" for name, calm in self.calms.items()),
                 "",
-                "  CPU, ms for an upload with all that people do beside it",
+                "  CPU, ms for an upload with all that people do beside it, besides what is taken with nobody there",
                 *(
-                    f"    {name:24}" + "".join(f"{calm.cpu[name]:8.2f} {when}" for when, calm in self.calms.items())
-                    for name in next(iter(self.calms.values())).cpu
+                    f"    {name:24}"
+                    + "".join(f"{calm.cpu[name]:8.2f} {when}" for when, calm in self.calms.items())
+                    + f"{idle:10.1f} % of a core"
+                    for name, idle in self.idle.items()
                 ),
                 "",
                 f"  a document of files is {self.document} bytes on average",
@@ -208,27 +211,45 @@ def kill(cluster: Cluster, *processes: Process) -> Callable[[], None]:
 
 def play(cluster: Cluster, pace: Pace, report: Report) -> Demand:
     demand = Demand(cluster, str(report.seed), sizes=SIZES)
+    report.idle = idle(cluster, pace)
     with demand.flowing():
         demand.wait_for_more(10 * len(PEOPLE))
-        report.calms["before"] = calm(cluster, demand, pace)
+        report.calms["before"] = calm(cluster, demand, pace, report.idle)
         with Watch(demand).watching() as watch:
             for fault in faults(cluster):
                 if pace is FULL or not fault.at_full_length_only:
                     report.spans.append(span_of(cluster, demand, watch, fault, pace))
                     say(f"  {line_of(report.spans[-1])}")
                     cluster.pass_time(pace.between)
-        report.calms["after"] = calm(cluster, demand, pace)
+        report.calms["after"] = calm(cluster, demand, pace, report.idle)
     return demand
 
 
-def calm(cluster: Cluster, demand: Demand, pace: Pace) -> Calm:
-    began, parts = time.monotonic(), cluster.parts()
-    used = {name: cpu(processes) for name, processes in parts.items()}
-    cluster.pass_time(pace.calm)
+def idle(cluster: Cluster, pace: Pace) -> dict[str, float]:
+    """What each part takes with nobody there, in percent of a core."""
+    with used_by(cluster) as used:
+        cluster.pass_time(pace.calm / 2)
+    return {name: 100 * seconds / (pace.calm / 2) for name, seconds in used.items()}
+
+
+def calm(cluster: Cluster, demand: Demand, pace: Pace, idle: dict[str, float]) -> Calm:
+    began = time.monotonic()
+    with used_by(cluster) as used:
+        cluster.pass_time(pace.calm)
+    took = time.monotonic() - began
     answers = [answer for answer in demand.log if answer.at >= began]
     uploads = sum(answer.what == "sign" and answer.status == HTTPStatus.OK for answer in answers)
-    spent = {name: (cpu(processes) - used[name]) * 1000 / max(uploads, 1) for name, processes in parts.items()}
-    return Calm(time.monotonic() - began, answers, uploads, spent)
+    spent = {name: 1000 * (seconds - took * idle[name] / 100) / max(uploads, 1) for name, seconds in used.items()}
+    return Calm(took, answers, uploads, spent)
+
+
+@contextlib.contextmanager
+def used_by(cluster: Cluster) -> Iterator[dict[str, float]]:
+    """The seconds of CPU that each part uses meanwhile, once it is over."""
+    parts, used = cluster.parts(), dict[str, float]()
+    before = {name: cpu(processes) for name, processes in parts.items()}
+    yield used
+    used |= {name: cpu(processes) - before[name] for name, processes in parts.items()}
 
 
 def cpu(processes: list[Process]) -> float:
