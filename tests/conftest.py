@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache, caches
 from django.core.management import call_command
 from django.test import Client
@@ -108,6 +108,18 @@ def as_bob(bob: User) -> Client:
 @pytest.fixture
 def as_ops(ops: User) -> Client:
     return signed_in(ops)
+
+
+@pytest.fixture
+def clerk(db: None) -> Callable[..., Client]:
+    """A staff user with the permissions named."""
+
+    def make(*permissions: str, name: str = "clerk") -> Client:
+        user = User.objects.create_user(name, is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        return signed_in(user)
+
+    return make
 
 
 @pytest.fixture

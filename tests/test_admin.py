@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -21,7 +21,7 @@ from files.documents import File, Status
 from files.kinds import kind_of
 from files.models import StoredFile
 
-from .conftest import Cast, signed_in
+from .conftest import Cast
 from .corpus.make import saved
 from .watching import profiled
 
@@ -37,18 +37,6 @@ def page_of(file: File, page: str = "change") -> str:
 @pytest.fixture
 def file(alice: User) -> File:
     return Cast.upload(alice, filename="Quarterly report (final).pdf")
-
-
-@pytest.fixture
-def clerk(db: None) -> Callable[..., Client]:
-    """A staff user with the permissions named."""
-
-    def make(*permissions: str) -> Client:
-        user = User.objects.create_user("clerk", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        return signed_in(user)
-
-    return make
 
 
 # --- the model is the document ---

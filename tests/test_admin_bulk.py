@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client
 
 from files import checking, documents, jobs, storage, sweeps, tasks, trail, uploads
@@ -17,7 +17,7 @@ from files.documents import File, Past, Status, named
 from files.jobs import Action, Job, State
 from files.reasons import Reason
 
-from .conftest import Cast, signed_in
+from .conftest import Cast
 from .corpus.make import picture, saved
 from .lifecycle import Actor, ask_the_bucket_anew, backdate, disagreements, objects, put_object, somebody
 
@@ -93,16 +93,6 @@ def status(file: File | str) -> str | None:
 
 def texts(text: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition('id="content"')[2]))
-
-
-@pytest.fixture
-def clerk(db: None) -> Callable[..., Client]:
-    def make(*permissions: str, name: str = "clerk") -> Client:
-        user = User.objects.create_user(name, is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        return signed_in(user)
-
-    return make
 
 
 @pytest.fixture

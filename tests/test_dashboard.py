@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from celery import current_app
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
@@ -20,7 +20,7 @@ from files.runs import By, Run
 from files.trail import now
 from uploadkit.celery import app as celery
 
-from .conftest import Cast, signed_in
+from .conftest import Cast
 from .lifecycle import ask_the_bucket_anew
 from .operations import a_month
 from .watching import profiled
@@ -28,18 +28,6 @@ from .watching import profiled
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
 
 INDEX = "/admin/"
-
-
-@pytest.fixture
-def clerk(db: None) -> Callable[..., Client]:
-    """A staff user with the permissions named."""
-
-    def make(*permissions: str) -> Client:
-        user = User.objects.create_user("clerk", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        return signed_in(user)
-
-    return make
 
 
 def section(client: Client, heading: str) -> str:

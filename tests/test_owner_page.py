@@ -162,10 +162,8 @@ def test_a_limit_that_is_none_is_refused_with_a_sentence_and_nothing_changes(
     assert not LogEntry.objects.exists()
 
 
-def test_limits_are_set_by_those_who_may(alice: User, as_bob: Client, as_ops: Client) -> None:
-    clerk = User.objects.create_user("clerk", is_staff=True)
-    clerk.user_permissions.set(Permission.objects.filter(codename="view_storedfile"))
-    client = signed_in(clerk)
+def test_limits_are_set_by_those_who_may(alice: User, as_bob: Client, as_ops: Client, clerk: Callable[..., Client]) -> None:
+    client = clerk("view_storedfile")
     assert "Set the limits" not in client.get(page_of(alice)).text
     assert client.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 403
     assert as_bob.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 302

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -24,7 +24,6 @@ from files.doctor import Report
 from files.probes import PREFIX, Verdict, promises
 from uploadkit import localstack
 
-from .conftest import signed_in
 from .lifecycle import ask_the_bucket_anew, own_bucket, put_object
 
 PAGE = "/admin/files/storedfile/storage/"
@@ -237,18 +236,6 @@ def test_what_an_examination_that_was_cut_has_left_is_deleted_by_the_next(monkey
 
 
 # --- the page in the admin --------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def clerk(db: None) -> Callable[..., Client]:
-    """A staff user with the permissions named."""
-
-    def make(*permissions: str) -> Client:
-        user = User.objects.create_user("clerk", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        return signed_in(user)
-
-    return make
 
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
