@@ -239,7 +239,7 @@ def calm(cluster: Cluster, demand: Demand, pace: Pace, idle: dict[str, float]) -
     took = time.monotonic() - began
     answers = [answer for answer in demand.log if answer.at >= began]
     uploads = sum(answer.what == "sign" and answer.status == HTTPStatus.OK for answer in answers)
-    spent = {name: 1000 * (seconds - took * idle[name] / 100) / max(uploads, 1) for name, seconds in used.items()}
+    spent = {name: 1000 * max(seconds - took * idle[name] / 100, 0) / max(uploads, 1) for name, seconds in used.items()}
     return Calm(took, answers, uploads, spent)
 
 
