@@ -1,8 +1,11 @@
 from typing import Any
 
+import pymongo
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from files import documents, quotas
+
+PATIENCE = 300  # seconds for one owner, of whom a million files take ten where nothing else runs
 
 
 class Command(BaseCommand):
@@ -24,7 +27,8 @@ class Command(BaseCommand):
     def recount(self, owner_id: str, *, fix: bool) -> None:
         self.owners += 1
         try:
-            count = quotas.recount(owner_id, fix=fix)
+            with pymongo.timeout(PATIENCE):
+                count = quotas.recount(owner_id, fix=fix)
         except quotas.Busy:
             self.busy += 1
             self.stderr.write(f"Owner {owner_id}: uploads or deletes all the time. Run this again: --owner {owner_id}")
