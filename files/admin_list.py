@@ -203,8 +203,9 @@ class OwnerFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Files) -> Files:
         if not self.value():
             return queryset
-        named = User.objects.filter(username=self.value()).values_list("pk", flat=True)
-        return owned_by(queryset, [self.value() or "", *map(str, named)])
+        name = (self.value() or "").replace("\0", "\N{SYMBOL FOR NULL}")  # which no name has, and Postgres takes
+        named = User.objects.filter(username=name).values_list("pk", flat=True)
+        return owned_by(queryset, [name, *map(str, named)])
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """What else is filtered by, for the form to keep."""
@@ -339,7 +340,8 @@ NO_CHOICE = ("p", "o", "e", "all")
 def in_words(request: HttpRequest) -> str:
     """What the list shows, by its address."""
     said = [(name.partition("__")[0], value) for name, value in request.GET.items() if value and name not in NO_CHOICE]
-    return ", ".join(f"{'search' if name == 'q' else name} {value}" for name, value in said) or "all files"
+    words = ", ".join(f"{'search' if name == 'q' else name} {value}" for name, value in said) or "all files"
+    return words.replace("\0", "\N{SYMBOL FOR NULL}")  # which the history of Postgres does not take
 
 
 def page(model_admin: Any, request: HttpRequest, template: str, **context: Any) -> HttpResponse:

@@ -61,8 +61,10 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
         return request.user.has_perm("files.quota_storedfile")
 
     def quota_view(self, request: HttpRequest, owner_id: str) -> HttpResponse:
-        if not self.has_quota_permission(request):
+        if not (self.has_view_permission(request) and self.has_quota_permission(request)):
             raise PermissionDenied
+        if not is_somebody(owner_id):
+            raise Http404
         form = QuotaForm(request.POST)
         if not form.is_valid():
             return self.owner_view(request, owner_id, form)
@@ -83,9 +85,9 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
     def owner_view(self, request: HttpRequest, owner_id: str, form: QuotaForm | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        user, files, gone = users([owner_id]).get(owner_id), recent(owner_id), recently_gone(owner_id)
-        if not (user or files or gone):
+        if not is_somebody(owner_id):
             raise Http404
+        user, files, gone = users([owner_id]).get(owner_id), recent(owner_id), recently_gone(owner_id)
         events = events_of(files + gone)
         quota = quotas.of(owner_id)
         known = users(event.who.rpartition(":")[2] for _file, event in events)
@@ -104,6 +106,10 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             files=files,
             events=[(file, event, known.get(event.who.rpartition(":")[2])) for file, event in events],
         )
+
+
+def is_somebody(owner_id: str) -> bool:
+    return bool(users([owner_id]) or recent(owner_id) or recently_gone(owner_id))
 
 
 def allowed(quota: quotas.Standing) -> str:

@@ -85,9 +85,9 @@ def _merged(rules: list[Rule], ours: Rule) -> list[Rule]:
 
 
 def _says(rule: Rule) -> Rule:
-    """A rule but for its name, and for the order and the case in which its lists are given back."""
+    """A rule but for its name, and for the order in which its lists are given back, and the case of headers."""
     return {
-        name: sorted(map(str.lower, value)) if isinstance(value, list) else value
+        name: sorted(map(str.lower if name.endswith("Headers") else str, value)) if isinstance(value, list) else value
         for name, value in rule.items()
         if name != "ID"
     }

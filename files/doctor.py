@@ -12,7 +12,7 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from . import storage
-from .probes import PREFIX, Bench, Broken, Probe, Verdict, described, promises
+from .probes import OURS, PREFIX, Bench, Broken, Probe, Verdict, described, promises
 from .trail import now
 
 LEFT_FOR = timedelta(hours=1)  # what is older under PREFIX is of an examination that was cut
@@ -102,7 +102,8 @@ def _clear(keys: Sequence[str]) -> list[str]:
             if _gone(key):
                 left.remove(key)
         for key in storage.some_under(PREFIX, older_than=now() - LEFT_FOR):
-            _gone(key)
+            if OURS.fullmatch(key):
+                _gone(key)
     return left
 
 

@@ -21,6 +21,7 @@ from mongoengine import (
 from mongoengine.errors import OperationError
 from pymongo import ASCENDING, DESCENDING, ReturnDocument, UpdateOne
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
 
 from . import names
 from .kinds import Kind, kind_of
@@ -358,9 +359,9 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return Used(found["files"], found["bytes"])
 
     @classmethod
-    def charge_old(cls) -> int:
-        """Make what lives of an earlier version count, see `files.quotas`. Return how many there were."""
-        old = {"charged": {"$exists": False}, "status": {"$nin": NO_MORE["status"]["$in"]}}
+    def charge_old(cls, keys: Mapping[str, str]) -> int:
+        """Make what lives of an earlier version under these keys count, see `files.quotas`. Return how many there were."""
+        old = {"_id": keys, "charged": {"$exists": False}, "status": {"$nin": NO_MORE["status"]["$in"]}}
         return cls._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count  # type: ignore[no-any-return]
 
     @classmethod
@@ -596,7 +597,8 @@ def happened(when: str, by: str, start: datetime, end: datetime) -> dict[str, Us
     """
     of_then: list[dict[str, Any]] = [{"$match": {when: {"$gte": start, "$lt": end}}}, {"$project": {by: 1, "size": 1}}]
     known_by = {"$ifNull": [f"${by}", Kind.OTHER]}
-    there = File._get_collection()
+    # Also what no majority has yet: it may have one later, when these hours were counted.
+    there = File._get_collection().with_options(read_concern=ReadConcern("local"))
     found = there.aggregate(
         [
             *of_then,

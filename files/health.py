@@ -122,20 +122,26 @@ _last: tuple[float, list[Answer]] = (-FRESH, [])
 
 
 def look() -> list[Answer]:
-    """What each server answers, within 2.5 s."""
+    """What each server answers, within 2.5 s. While one asks, others are given the answers of the last time: whoever comes must
+    not be able to take all threads there are.
+    """
     global _last  # noqa: PLW0603  the answers of this process
-    with _one_at_once:
+    if not _one_at_once.acquire(blocking=not _last[1]):
+        return _last[1]
+    try:
         asked, answers = _last
         if time.monotonic() - asked >= FRESH:
             answers = asyncio.run(_ask_all())
             _last = time.monotonic(), answers
+    finally:
+        _one_at_once.release()
     return answers
 
 
 def forget() -> None:
     """Have the next one ask anew."""
     global _last  # noqa: PLW0603
-    _last = (-FRESH, [])
+    _last = (-FRESH, _last[1])
 
 
 async def _ask_all() -> list[Answer]:

@@ -401,7 +401,8 @@ def _of_its_doing(job: Job) -> dict[str, Any]:
 def _being_checked(job: Job) -> int:
     """How many of the files that it sent through their checks are not through."""
     waiting = {"status": Status.CHECKING, "check_at": {"$exists": True}, **_of_its_doing(job)}
-    return File._get_collection().count_documents(waiting, limit=job.act.at_once or 0, hint={"check_at": ASCENDING})  # type: ignore[no-any-return]
+    with pymongo.timeout(COUNTS_FOR):  # all that is CHECKING is looked at
+        return File._get_collection().count_documents(waiting, limit=job.act.at_once or 0, hint={"check_at": ASCENDING})  # type: ignore[no-any-return]
 
 
 def _told(job: Job) -> dict[str, int]:

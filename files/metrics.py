@@ -70,7 +70,7 @@ def reserve(path: Path) -> None:
     """Take the room on the disk now: where a disk has none, writing to memory that is mapped kills the process."""
     with path.open("ab") as file:
         if os.fstat(file.fileno()).st_size == 0:
-            os.posix_fallocate(file.fileno(), 0, ROOM)
+            file.write(bytes(ROOM))
 
 
 def folder() -> Path:

@@ -8,6 +8,7 @@ its `Bench`, for `files.doctor` to delete.
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +28,8 @@ from .diagnosis import AHEAD, BEHIND
 from .storage import URL_LIVES, SignedPut
 from .trail import now
 
-PREFIX = "probe/"
+PREFIX = "uploadkit-probe/"
+OURS = re.compile(rf"{PREFIX}[\w-]{{22}}")
 BODY, TYPE = b"%PDF-", "application/pdf"
 FOREIGN = "https://elsewhere.invalid"
 RACERS = 8

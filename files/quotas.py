@@ -26,9 +26,10 @@ import pymongo
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
-from mongoengine import DateTimeField, DictField, Document, LongField, StringField
+from mongoengine import BooleanField, DateTimeField, DictField, Document, LongField, StringField
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 from pymongo.results import UpdateResult
 
 from .documents import NO_MORE, File, Used
@@ -46,7 +47,7 @@ RECOUNTS = 5
 class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     """What an owner's files take: `files` and `bytes`, as signed. `max_files` and `max_bytes` are the owner's own limits, in
     the place of those of the settings. `version` goes up with each change of the sums; `signed_at` is there while something is
-    held.
+    held. `taken_in`: its files of an earlier version are counted.
     """
 
     owner_id: str = StringField(primary_key=True)
@@ -58,6 +59,7 @@ class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     held: dict[str, Any] = DictField()
     leaving: dict[str, str] = DictField()
     signed_at: datetime | None = DateTimeField()
+    taken_in: bool | None = BooleanField()
 
     meta = {
         "collection": "accounts",
@@ -139,7 +141,10 @@ def charge(owner_id: str, key: str, size: int) -> None:
 
     Its document has to be written within the same `signing()`.
     """
-    if not (_charge(owner_id, key, size) or (_open(owner_id) and _charge(owner_id, key, size))):
+    if _charge(owner_id, key, size):
+        return
+    _open(owner_id)  # or another signing just did
+    if not _charge(owner_id, key, size):
         raise Full(of(owner_id), size)
 
 
@@ -167,13 +172,10 @@ def _or_endless(limit: int | None) -> int:
     return ENDLESS if limit is None else limit
 
 
-def _open(owner_id: str) -> bool:
-    """Make an account; False if there is one already."""
-    try:
+def _open(owner_id: str) -> None:
+    """Make an account, if there is none yet."""
+    with suppress(DuplicateKeyError):
         Account._get_collection().insert_one({"_id": owner_id, "files": 0, "bytes": 0, "version": 0})
-    except DuplicateKeyError:
-        return False
-    return True
 
 
 def settle() -> None:
@@ -187,7 +189,9 @@ def _settle(account: Mapping[str, Any], cutoff: datetime) -> None:
     held = account.get("held", {})
     old = {random: charged for random, charged in held.items() if charged["at"] < cutoff}
     keys = [charged["key"] for charged in old.values()]
-    written = {raw["_id"] for raw in File._get_collection().find({"_id": {"$in": keys}}, {"_id": 1})}
+    # Also a document that no majority has yet: it may have one in the end, and what was given back for it would be missing.
+    files = File._get_collection().with_options(read_concern=ReadConcern("local"))
+    written = {raw["_id"] for raw in files.find({"_id": {"$in": keys}}, {"_id": 1})}
     mine = {"_id": account["_id"]}
     changes = [
         # With its condition, since whoever removed the document meanwhile has given it back.
@@ -340,10 +344,14 @@ def _found(account: Mapping[str, Any]) -> Used:
 
 
 def take_in() -> int:
-    """Charge for the files of an earlier version. Return how many there were."""
-    taken = File.charge_old()
-    if taken:
-        for owner_id in owners():
-            with suppress(Busy):  # `manage.py reconcile_quota` says so of whoever uploads all the time
-                recount(owner_id, fix=True)
+    """Charge for the files of an earlier version, of each owner once. Return how many there were."""
+    accounts, taken = Account._get_collection(), 0
+    for owner_id in owners():
+        if accounts.find_one({"_id": owner_id, "taken_in": True}, {"_id": 1}):
+            continue
+        taken += File.charge_old(_keys_of(owner_id))
+        with suppress(Busy):  # who uploads all the time is counted by the next release, or by `manage.py reconcile_quota`
+            recount(owner_id, fix=True)
+            # Last, so that whoever is killed before it does all of this again.
+            accounts.update_one({"_id": owner_id}, {"$set": {"taken_in": True}})
     return taken

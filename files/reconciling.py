@@ -214,20 +214,21 @@ class Comparison:
         self.orphans.seek(0)
         keys = (line.rstrip("\n") for line in self.orphans)
         while some := list(itertools.islice(keys, storage.DELETE_LIMIT)):
-            self._count(some, patiently(partial(_delete, some)))
+            self._count(*patiently(partial(_delete, some)))
             self.tick()
 
-    def _count(self, keys: list[str], refused: dict[str, str]) -> None:
+    def _count(self, asked: int, refused: dict[str, str]) -> None:
         for key, reason in refused.items():
             logger.warning("the bucket refused to delete %s: %s", key, reason)
         self.refused += len(refused)
-        self.deleted += len(keys) - len(refused)
+        self.deleted += asked - len(refused)
 
 
-def _delete(keys: list[str]) -> dict[str, str]:
-    """Return those that were refused, each with its reason."""
-    doomed = _without_document(keys)
-    return storage.delete_many(sorted(doomed - _remembered(doomed)))
+def _delete(keys: list[str]) -> tuple[int, dict[str, str]]:
+    """Return how many the bucket was asked to delete, and those that it refused, each with its reason."""
+    without = _without_document(keys)
+    doomed = sorted(without - _remembered(without))
+    return len(doomed), storage.delete_many(doomed)
 
 
 # --- both sides, in the order of the keys -----------------------------------------------------------------------------------

@@ -92,8 +92,14 @@ def _earliest(moment: datetime) -> datetime:
 
 
 def _counted_until(horizon: datetime) -> datetime:
-    until = counted_until()
-    return max(until, _earliest(horizon)) if until else _earliest(horizon)
+    """Where the first gap begins: days are deleted to be counted anew, while another counts on."""
+    day = _earliest(horizon)
+    known: dict[datetime, datetime] = {raw["_id"]: raw["until"] for raw in _days().find({"_id": {"$gte": day}}, {"until": 1})}
+    while day < horizon:
+        if (until := known.get(day, day)) < min(day + DAY, horizon):
+            return until
+        day += DAY
+    return horizon
 
 
 def _count(start: datetime, horizon: datetime) -> None:

@@ -54,7 +54,7 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CHECKSUM = "x-amz-checksum-sha256"
-PROBE = "probe/checksum"  # is never there for longer than a moment
+PROBE = "uploadkit-probe/checksum"  # is never there for longer than a moment
 CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 EVERYWHERE = ("auto", "us-east-1")  # regions that a bucket is made in without naming one
 

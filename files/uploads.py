@@ -375,9 +375,10 @@ def check_again(keys: list[str], *, who: str) -> None:
     done = {"trail": {"$elemMatch": {"what": CHECK_AGAIN, "request": cause}}}
     files = File.objects.keyed(keys).filter(__raw__={"$nor": [done]})
     due: dict[str, Any] = {"who": who, "what": CHECK_AGAIN, "check_at": moment, "attempts": None}
+    files = files.of_policies([None, *settings.UPLOAD_POLICIES])
     files.turn([Status.CHECKING], Status.CHECKING, **due)
     alike: dict[tuple[Check, ...], list[str]] = {}
-    for file in files.ready().of_policies([None, *settings.UPLOAD_POLICIES]):
+    for file in files.ready():
         alike.setdefault(all_checks(file, file.detected or file.content_type), []).append(file.key)
     for checks, some in alike.items():
         again = File.objects.keyed(some)

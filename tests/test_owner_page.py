@@ -169,3 +169,8 @@ def test_limits_are_set_by_those_who_may(alice: User, as_bob: Client, as_ops: Cl
     assert as_bob.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 302
     assert as_ops.get(f"{page_of(alice)}quota/").status_code == 405
     assert quotas.of(str(alice.pk)).own == (None, None)
+
+
+def test_nobody_has_no_limits(as_ops: Client) -> None:
+    assert as_ops.post(f"{page_of('999')}quota/", {"max_files": "1"}).status_code == 404
+    assert not quotas.Account.objects

@@ -90,6 +90,20 @@ def test_an_own_limit_in_bytes_can_be_taken_back(alice: User, settings: Any) -> 
     Cast.sign(alice)
 
 
+def test_of_two_first_signings_at_once_both_pass(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither finds an account, and one of them makes it."""
+    original = quotas._open
+
+    def overtaken(owner_id: str) -> None:
+        monkeypatch.undo()
+        Cast.sign(alice)
+        original(owner_id)
+
+    monkeypatch.setattr(quotas, "_open", overtaken)
+    Cast.sign(alice)
+    assert used(alice) == (2, 10)
+
+
 # --- what is given back -------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +206,22 @@ def test_files_of_an_earlier_version_are_charged_by_ensure_indexes_and_given_bac
     assert used(alice) == (2, 10)
     deleted_by_ops(alice)
     assert used(alice) == (2, 10) and drift(alice) == (0, 0)
+
+
+def test_who_is_killed_while_old_files_are_charged_for_does_it_again(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(alice)
+    File.objects.update(unset__charged=True)
+    Account.objects.delete()
+
+    def killed(*arguments: Any, **more: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(quotas, "recount", killed)
+        with pytest.raises(KeyboardInterrupt):
+            call_command("ensure_indexes")
+    call_command("ensure_indexes")
+    assert used(alice) == (1, 5)
 
 
 # --- whoever comes first ------------------------------------------------------------------------------------------------

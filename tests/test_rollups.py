@@ -184,6 +184,18 @@ def test_a_gap_is_caught_up_day_by_day_and_no_further_back_than_a_month(come: Co
     assert until and now() - until < 2 * rollups.SETTLED
 
 
+def test_days_that_are_missing_before_one_that_was_counted_are_counted(come: Come, today: datetime) -> None:
+    """As when they are deleted to be counted anew, and the beat counts on meanwhile."""
+    for back in range(5):
+        come(today - back * DAY)
+    rollups.catch_up()
+    rollups._days().delete_many({"_id": {"$lt": today}})
+
+    rollups.catch_up()
+
+    assert {day: one.files for day, one in counted(5).items()} == {today - back * DAY: 1 for back in range(5)}
+
+
 def test_it_goes_on_from_where_it_stopped_within_a_day(come: Come, today: datetime) -> None:
     noon = today - DAY + timedelta(hours=12)
     come(noon - timedelta(milliseconds=1), Kind.IMAGE)

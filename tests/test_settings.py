@@ -54,6 +54,8 @@ REFUSED = [
     ("SITE_ORIGINS", "https://files.example.com/uploads", ORIGIN),
     ("SITE_ORIGINS", "https://files.example.com?x", ORIGIN),
     ("SITE_ORIGINS", "files.example.com", ORIGIN),
+    ("SITE_ORIGINS", "https://Files.example.com", ORIGIN),
+    ("SITE_ORIGINS", "https://files.example.com:443", ORIGIN),
     ("SITE_ORIGINS", "ftp://files.example.com", ORIGIN),
     ("SITE_ORIGINS", "https://files.example.com,https://", ORIGIN),
     ("SITE_ORIGINS", "https://*", ORIGIN),

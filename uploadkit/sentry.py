@@ -44,8 +44,10 @@ HEADERS = {"Accept", "Accept-Language", "Content-Length", "Content-Type", "Host"
 def before_send(event: Any, hint: dict[str, Any]) -> Any:
     if request_id := trail.request_id.get():
         event.setdefault("tags", {})["request_id"] = request_id
-    if headers := event.get("request", {}).get("headers"):
-        event["request"]["headers"] = {name: value for name, value in headers.items() if name in HEADERS}
+    request = event.get("request", {})
+    request.pop("query_string", None)  # names that somebody looks for, and what GitHub gives for a token
+    if headers := request.get("headers"):
+        request["headers"] = {name: value.partition("?")[0] for name, value in headers.items() if name in HEADERS}
     return scrubbed(event)
 
 

@@ -50,7 +50,8 @@ for name in os.environ.get("ENV_FILES", ".env").split():
 def origin(value: str) -> None:
     """Accept `https://files.example.com` and nothing after the host, since browsers compare origins to the letter."""
     parts = urlsplit(value)
-    exact = parts.scheme in ("http", "https") and parts.hostname and value == f"{parts.scheme}://{parts.netloc}"
+    exact = parts.scheme in ("http", "https") and parts.hostname and value == f"{parts.scheme}://{parts.netloc}".lower()
+    exact = exact and not value.endswith({"http": ":80", "https": ":443"}[parts.scheme])  # which browsers leave out
     if not exact or "*" in value:
         raise ValidationError(f"{value!r} is not an origin: write scheme and host only, like https://files.example.com")
 
@@ -404,7 +405,8 @@ if not DEBUG:
     SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 365 * 24 * 60 * 60)
     SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", True)
     SECURE_HSTS_PRELOAD = SECURE_HSTS_INCLUDE_SUBDOMAINS
-    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT
+    # Also where it is a proxy that redirects.
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT or all(site.startswith("https:") for site in SITE_ORIGINS)
 if TRUSTED_PROXY_COUNT:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
