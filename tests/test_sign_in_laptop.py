@@ -231,6 +231,8 @@ def test_debug_alone_or_the_missing_client_alone_opens_nothing(more: dict[str, s
 
 
 def checked(**environment: str) -> subprocess.CompletedProcess[str]:
+    if environment.get("DEBUG") == "1":
+        environment["SITE_ORIGINS"] = "http://127.0.0.1:8000"
     return manage(ROOT, without_configuration(**{**PRODUCTION, **environment}), "check")
 
 
