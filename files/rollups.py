@@ -93,13 +93,10 @@ def _earliest(moment: datetime) -> datetime:
 
 def _counted_until(horizon: datetime) -> datetime:
     """Where the first gap begins: days are deleted to be counted anew, while another counts on."""
-    day = _earliest(horizon)
-    known: dict[datetime, datetime] = {raw["_id"]: raw["until"] for raw in _days().find({"_id": {"$gte": day}}, {"until": 1})}
-    while day < horizon:
-        if (until := known.get(day, day)) < min(day + DAY, horizon):
-            return until
-        day += DAY
-    return horizon
+    first = _earliest(horizon)
+    known = {raw["_id"]: raw["until"] for raw in _days().find({"_id": {"$gte": first}}, {"until": 1})}
+    until = {day: known.get(day, day) for day in (first + DAY * number for number in range(KEPT_UP))}
+    return next((until[day] for day in until if until[day] < min(day + DAY, horizon)), horizon)
 
 
 def _count(start: datetime, horizon: datetime) -> None:

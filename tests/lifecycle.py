@@ -374,7 +374,15 @@ def _act_and_die(die_at_line: int, **order: Any) -> dict[str, Any]:
         countdown = iter(range(die_at_line, 0, -1))
 
         def trace(frame: FrameType, event: str, argument: Any) -> Any:
-            ours = (uploads, sweeps, quotas, checking, rollups, jobs)
+            # What a sweep gives back it does as a cancel does: once is enough to be killed there.
+            ours = [
+                uploads,
+                sweeps,
+                checking,
+                rollups,
+                jobs,
+                *([quotas] if order["act"] in ("cancel", "sign", "settle") else []),
+            ]
             if frame.f_code.co_filename not in [module.__file__ for module in ours]:
                 return None
             if event == "line" and next(countdown) == 1:

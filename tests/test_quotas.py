@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -233,8 +234,15 @@ def test_of_2000_parallel_signings_against_a_quota_of_100_exactly_100_pass(
 ) -> None:
     session = as_alice.cookies["sessionid"].value
     limits = {"QUOTA_FILES": "100", "SIGNINGS_PER_MINUTE": "100000"}
+
+    def sign(_number: int) -> int:
+        """As the browser does, which asks again where a server was too slow to answer: here all of them share two cores."""
+        while (answer := client.post(SIGN, json=wish(5))).status_code == 503:
+            time.sleep(0.2)
+        return answer.status_code
+
     with running_site(tmp_path, **limits) as origin, visitor(origin, session) as client, ThreadPoolExecutor(64) as threads:
-        answers = list(threads.map(lambda _: client.post(SIGN, json=wish(5)).status_code, range(2000)))
+        answers = list(threads.map(sign, range(2000)))
     assert {status: answers.count(status) for status in set(answers)} == {200: 100, 413: 1900}
     assert File.objects.count() == 100
     assert used(alice) == (100, 500) and drift(alice) == (0, 0)

@@ -248,6 +248,8 @@ def test_whoever_is_killed_at_any_line_leaves_what_the_next_one_finishes(come: C
     day, until = midnight(came), came - timedelta(minutes=5)
     for line in itertools.count(1):
         rollups._days().delete_many({})
+        before = [midnight(until) - back * DAY for back in range(1, rollups.KEPT_UP)]
+        rollups._days().insert_many([{"_id": each, "until": each + DAY} for each in before])
         rollups._days().insert_one({"_id": midnight(until), "until": until})
         killed = cast_of_two[0].ask("count_days", die_at_line=line)["killed"]
         rollups.catch_up()
@@ -258,6 +260,7 @@ def test_whoever_is_killed_at_any_line_leaves_what_the_next_one_finishes(come: C
 
 
 def test_the_beat_counts_every_five_minutes() -> None:
+    celery.loader.import_default_modules()
     entry = celery.conf.beat_schedule["days"]
     assert (entry["task"], entry["schedule"]) == ("files.tasks.count_days", timedelta(minutes=5))
     assert entry["task"] in celery.tasks
