@@ -38,7 +38,7 @@ from .refusals import Refusal
 from .trail import now
 
 # After that no signing is between its charge and its document: both are written within SIGNING.
-HELD = timedelta(minutes=2)
+HELD = timedelta(seconds=30)
 SIGNING = 2  # seconds
 ENDLESS = 2**62  # of files or bytes
 RECOUNTS = 5
@@ -322,7 +322,8 @@ def recount(owner_id: str, *, fix: bool = False) -> Count:
         said = Used(before.get("files", 0), before.get("bytes", 0))
         same = {"_id": owner_id, "version": before.get("version", 0)}
         if not fix or said == found:
-            if "version" not in before or accounts.find_one(same, {"_id": 1}):
+            now_there = accounts.find_one({"_id": owner_id}, {"version": 1}) or {}
+            if now_there.get("version") == before.get("version"):
                 return Count(owner_id, said, found)
         else:
             _open(owner_id)

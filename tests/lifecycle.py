@@ -68,15 +68,22 @@ def drift(owner: User) -> tuple[int, int]:
 
 def age_what_is_held(by: timedelta = ALL_OF_AN_HOUR, *, written: bool = False) -> None:
     """Make it as if all that is held had been charged that much earlier; or that of which there is a document by now."""
+    from pymongo import UpdateOne
+
     from files.documents import File
     from files.quotas import Account
 
-    accounts = Account._get_collection()
+    accounts, files = Account._get_collection(), File._get_collection()
     for account in accounts.find({"held": {"$exists": True}}):
-        for name, held in account["held"].items():
-            if not written or File.objects.keyed([held["key"]]):
-                field = f"held.{name}.at"
-                accounts.update_one({"_id": account["_id"], field: held["at"]}, {"$set": {field: held["at"] - by}})
+        keys = [held["key"] for held in account["held"].values()]
+        there = {raw["_id"] for raw in files.find({"_id": {"$in": keys}}, {"_id": 1})}
+        changes = [
+            UpdateOne({"_id": account["_id"], f"held.{name}.at": held["at"]}, {"$set": {f"held.{name}.at": held["at"] - by}})
+            for name, held in account["held"].items()
+            if not written or held["key"] in there
+        ]
+        if changes:
+            accounts.bulk_write(changes)
 
 
 def age_spent_keys(by: timedelta) -> None:

@@ -41,7 +41,7 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "schedule": settings.CHECKS_EVERY,
             "options": {"expires": settings.CHECKS_EVERY.total_seconds()},
         },
-        "quotas": {"task": "files.tasks.settle_quotas", "schedule": 60.0, "options": {"expires": 60}},
+        "quotas": {"task": "files.tasks.settle_quotas", "schedule": 30.0, "options": {"expires": 30}},
         "days": {
             "task": "files.tasks.count_days",
             "schedule": settings.DAYS_COUNTED_EVERY,

@@ -17,7 +17,7 @@ from tests.faults.rounds import PASS, deal, play_rounds
 from uploadkit import localstack
 
 SEED = 1
-LONGEST_STOP = 3.0  # seconds; `make faults` has stops of 20 s
+LONGEST_STOP = 2.0  # seconds; `make faults` has stops of 20 s
 
 
 # In two halves, and at both ends of this file, so that xdist gives them to two of its workers.
