@@ -12,7 +12,7 @@ from .processes import ROOT, left_of, without_configuration
 
 WITHIN = 300  # seconds; a third of a minute of it is load, the rest are servers that start
 
-pytestmark = pytest.mark.timeout(WITHIN)
+pytestmark = [pytest.mark.timeout(WITHIN), pytest.mark.long]
 
 ROWS = (
     "sign: its floor's CPU to its own",

@@ -763,6 +763,7 @@ def is_remembered(fault: str) -> bool:
 LINES = 400  # more than a check has
 
 
+@pytest.mark.long
 def test_killed_before_any_line_a_check_leaves_what_the_next_one_finishes() -> None:
     alice = somebody()
     files: list[File] = []

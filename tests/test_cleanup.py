@@ -383,6 +383,7 @@ def test_a_bucket_that_dies_in_the_middle_costs_nothing_but_another_run(settings
 # --- large, twice at once, and cut off ------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_memory_is_bounded_whatever_the_backlog() -> None:
     grown = []
     for count in (1000, 20_000):

@@ -193,6 +193,7 @@ FINDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("act", FINDS)
 def test_killed_before_any_line_it_leaves_what_the_next_sweep_finishes(act: str, cast: type[Cast]) -> None:
     alice = somebody()

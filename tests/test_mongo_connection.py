@@ -195,6 +195,7 @@ def test_celerys_processes_connect_once_each_after_the_fork(site: Site) -> None:
     assert warnings_of_a_fork(site.log) == []
 
 
+@pytest.mark.long
 def test_fifty_reloads_of_the_development_server_leave_no_connection_behind(site: Site) -> None:
     """Ten reloads of each of five servers, side by side, since a reload is mostly waiting."""
     # Watches ten times a second instead of once; itself the file that is touched.
