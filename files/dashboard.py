@@ -11,18 +11,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pymongo
-from celery import current_app
 from django.conf import settings
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
-from pymongo import DESCENDING
 from redis.exceptions import RedisError
 
-from . import limits, policies, rollups
+from . import limits, policies, quotas, rollups, worker
 from .admin_list import COUNTED_AT_MOST, users
 from .charts import Bars, Columns, Row, columns
 from .documents import Error, File, Status
@@ -157,13 +154,12 @@ def _rejected(days: Iterable[Day]) -> Bars:
 
 
 def _owners() -> Bars:
-    accounts, sums = File._get_db()["accounts"], {"files": 1, "bytes": 1}
-    found = accounts.find({"bytes": {"$gt": 0}}, sums).sort({"bytes": DESCENDING}).limit(OWNERS).to_list()
-    known = _names(raw["_id"] for raw in found)
-    rows = []
-    for raw in found:
-        said = (intcomma(raw["files"]), filesizeformat(raw["bytes"]))
-        rows.append(Row(known[raw["_id"]], raw["bytes"], said, owner_page(raw["_id"])))
+    found = quotas.largest(OWNERS)
+    known = _names(owner_id for owner_id, _ in found)
+    rows = [
+        Row(known[owner_id], used.bytes, (intcomma(used.files), filesizeformat(used.bytes)), owner_page(owner_id))
+        for owner_id, used in found
+    ]
     return Bars(("Owner", "Files", "Bytes"), rows)
 
 
@@ -194,7 +190,6 @@ def _refused() -> Refused:
     today = rollups.midnight(now())
     days = [today - timedelta(days=back) for back in reversed(range(DAYS))]
     refusals = limits.refusals(days)
-    queued: Any = limits.connection().llen(current_app.conf.task_default_queue)
     owners: Counter[str] = Counter()
     for one in refusals:
         owners.update(one.owners)
@@ -208,7 +203,7 @@ def _refused() -> Refused:
             ("Most refused", "Signings"),
             [Row(known[owner], number, (intcomma(number),), owner_page(owner)) for owner, number in most],
         ),
-        queued=queued,
+        queued=worker.backlog()["waiting"],
     )
 
 

@@ -1,7 +1,7 @@
 """Whether the servers behind this process answer, each asked beside the others and in how many milliseconds.
 
-Never more than one round at once, nor more than one a second: whoever asks meanwhile gets the same answer. So a stranger who
-asks without end costs no more than a load balancer does, and one who asks while a server hangs waits for one time-out.
+Never more than one round at once, nor more than one a second: whoever asks meanwhile gets the answers of the last round. So a
+stranger who asks without end costs no more than a load balancer does, and takes one thread while a server hangs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.db import connections
 from health_check.base import HealthCheck
 from health_check.exceptions import HealthCheckException, ServiceUnavailable
 
-from . import scanner, storage, worker
+from . import redis_client, scanner, storage, worker
 from .documents import File
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Queue(Server):
     name = "redis"
 
     def ask(self) -> None:
-        worker.redis().ping()
+        redis_client.connection().ping()
 
 
 class Bucket(Server):

@@ -13,10 +13,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django_ratelimit.core import get_usage
-from redis import Redis
 from redis.commands.core import Script
 
-from . import policies
+from . import policies, redis_client
 from .refusals import Refusal
 from .trail import now
 
@@ -88,13 +87,8 @@ class TooMany(Refusal):
 
 
 @cache
-def connection() -> Redis:
-    return Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
-
-
-@cache
 def _spend() -> Script:
-    return connection().register_script(SPEND)
+    return redis_client.connection().register_script(SPEND)
 
 
 def _take(key: str, limit: int, window: int, refused: str | None = None) -> tuple[bool, int, int]:
@@ -164,7 +158,7 @@ def _refusals(moment: datetime) -> str:
 
 def refusals(days: Iterable[datetime]) -> list[Refusals]:
     """Of each of these days, in one round trip. Raises redis.exceptions.RedisError when Redis is down."""
-    asked = connection().pipeline(transaction=False)
+    asked = redis_client.connection().pipeline(transaction=False)
     for day in days:
         asked.zrange(_refusals(day), 0, REFUSED_SHOWN, desc=True, withscores=True)
     found = [{who.decode(): int(number) for who, number in one} for one in asked.execute()]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
 from mongoengine import BooleanField, DateTimeField, DictField, Document, LongField, StringField
-from pymongo import UpdateOne
+from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.results import UpdateResult
@@ -148,7 +148,7 @@ def charge(owner_id: str, key: str, size: int) -> None:
         raise Full(of(owner_id), size)
 
 
-def signing() -> Any:
+def signing() -> AbstractContextManager[object]:
     """In which a file is charged and its document written: whoever is stopped in between for longer writes none."""
     return pymongo.timeout(SIGNING)
 
@@ -290,9 +290,15 @@ def _pay(owner_id: str, key: str, charged: int, taken: str | None, ticket: Ticke
 class Count(NamedTuple):
     """What an owner's account says, and what there is."""
 
-    owner_id: str
     said: Used
     found: Used
+
+
+def largest(number: int) -> list[tuple[str, Used]]:
+    """The owners whose files take the most bytes, with what they take; the largest first."""
+    accounts, sums = Account._get_collection(), {"files": 1, "bytes": 1}
+    found = accounts.find({"bytes": {"$gt": 0}}, sums).sort({"bytes": DESCENDING}).limit(number).to_list()
+    return [(raw["_id"], Used(raw["files"], raw["bytes"])) for raw in found]
 
 
 def owners() -> Iterator[str]:
@@ -324,12 +330,12 @@ def recount(owner_id: str, *, fix: bool = False) -> Count:
         if not fix or said == found:
             now_there = accounts.find_one({"_id": owner_id}, {"version": 1}) or {}
             if now_there.get("version") == before.get("version"):
-                return Count(owner_id, said, found)
+                return Count(said, found)
         else:
             _open(owner_id)
             sums = {"$set": found._asdict(), "$inc": {"version": 1}}
             if accounts.update_one(same, sums).matched_count:
-                return Count(owner_id, said, found)
+                return Count(said, found)
     raise Busy(owner_id)
 
 

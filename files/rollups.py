@@ -52,7 +52,7 @@ def midnight(moment: datetime) -> datetime:
 def catch_up() -> None:
     """Count what came since the last time, `KEPT_UP` days back at most. Safe to run twice at once, and to cut anywhere."""
     horizon = now() - SETTLED
-    while (start := _counted_until(horizon)) < horizon:
+    while (start := _first_gap(horizon)) < horizon:
         with pymongo.timeout(PATIENCE):
             _count(start, horizon)
 
@@ -91,8 +91,10 @@ def _earliest(moment: datetime) -> datetime:
     return midnight(moment) - DAY * (KEPT_UP - 1)
 
 
-def _counted_until(horizon: datetime) -> datetime:
-    """Where the first gap begins: days are deleted to be counted anew, while another counts on."""
+def _first_gap(horizon: datetime) -> datetime:
+    """Where to go on: on the first day that is not counted to its end. Days are deleted to be counted anew, while another
+    counts on.
+    """
     first = _earliest(horizon)
     known = {raw["_id"]: raw["until"] for raw in _days().find({"_id": {"$gte": first}}, {"until": 1})}
     until = {day: known.get(day, day) for day in (first + DAY * number for number in range(KEPT_UP))}

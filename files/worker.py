@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import cast
 
 from celery import current_app
 from django.conf import settings
-from redis import Redis
+
+from . import redis_client
 
 LIVES = "uploadkit:worker-lives"
 # The trash is emptied every ten seconds, by a worker that the beat has woken.
 SILENT = 6 * settings.TRASH_LIVES
 
 
-@cache
-def redis() -> Redis:
-    return Redis.from_url(settings.REDIS_URL, **settings.REDIS_OPTIONS)
-
-
 def lives() -> None:
     """Say that a worker was woken by the beat."""
-    redis().set(LIVES, 1, ex=SILENT)
+    redis_client.connection().set(LIVES, 1, ex=SILENT)
 
 
 def was_heard() -> bool:
     """Whether one said so within `SILENT`."""
-    return redis().get(LIVES) is not None
+    return redis_client.connection().get(LIVES) is not None
 
 
 def backlog() -> dict[str, int]:
     """How many tasks wait, and how many a worker has taken and not ended."""
-    waiting, taken = redis().llen(current_app.conf.task_default_queue), redis().hlen("unacked")
+    redis = redis_client.connection()
+    waiting, taken = redis.llen(current_app.conf.task_default_queue), redis.hlen("unacked")
     return {"waiting": cast("int", waiting), "taken": cast("int", taken)}

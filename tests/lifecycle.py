@@ -62,7 +62,7 @@ def drift(owner: User) -> tuple[int, int]:
     """How many files, and bytes, the owner's account says there are more than there are."""
     from files import quotas
 
-    _, said, found = quotas.recount(str(owner.pk))
+    said, found = quotas.recount(str(owner.pk))
     return said.files - found.files, said.bytes - found.bytes
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.contrib.auth.models import User
 
-from files import limits, rollups, runs
+from files import limits, redis_client, rollups, runs
 from files.documents import File, Status
 from files.kinds import Kind
 from files.runs import By, Run
@@ -52,7 +52,7 @@ def _waiting(owner: User) -> None:
 
 
 def _refusals(chance: random.Random, owners: tuple[User, ...]) -> None:
-    redis = limits.connection()
+    redis = redis_client.connection()
     for back in (0, 1, 2, 3, 7, 8, 9, 14, 21, 22):
         refused = {str(owner.pk): chance.randint(1, 400 // (place + 1)) for place, owner in enumerate(owners)}
         redis.zadd(limits._refusals(now() - timedelta(days=back)), {**refused, limits.ALL: sum(refused.values())})

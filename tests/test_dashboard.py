@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 
-from files import dashboard, limits, rollups, runs, storage, sweeps, tasks, uploads
+from files import dashboard, limits, redis_client, rollups, runs, storage, sweeps, tasks, uploads
 from files.documents import File, Status
 from files.runs import By, Run
 from files.trail import now
@@ -183,14 +183,14 @@ def test_the_checking_queue_is_shown_with_its_oldest_and_celery_s_own(as_ops: Cl
 
     assert shown.startswith("2 in all; the oldest was signed 7 minutes ago.")
     assert shown.endswith("3 tasks wait in Celery's queue.")
-    assert limits.connection().llen(current_app.conf.task_default_queue) == 3
+    assert redis_client.connection().llen(current_app.conf.task_default_queue) == 3
 
 
 def test_refused_signings_are_shown_by_day_and_by_owner(as_ops: Client, as_alice: Client, alice: User, settings: Any) -> None:
     settings.SIGNINGS_PER_MINUTE = 1
     for _ in range(3):
         as_alice.post("/api/uploads/sign", {"filename": "a", "contentType": "a/a", "size": 1}, content_type="application/json")
-    limits.connection().zadd(limits._refusals(now() - timedelta(days=29)), {limits.ALL: 1500, "77": 1500})
+    redis_client.connection().zadd(limits._refusals(now() - timedelta(days=29)), {limits.ALL: 1500, "77": 1500})
 
     shown = section(as_ops, "Signings refused")
 

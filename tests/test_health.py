@@ -12,7 +12,7 @@ import pytest
 from django.test import Client
 from redis import Redis
 
-from files import health, tasks, worker
+from files import health, redis_client, tasks, worker
 
 from .clamd import Clamd
 from .place import Place, silent_listener, visitor
@@ -140,7 +140,7 @@ def test_a_worker_that_the_beat_woke_within_a_minute_lives(fresh: Client) -> Non
 
     answer = fresh.get("/readyz")
     assert answer.json()["servers"]["worker"] == {"ok": True, "needed": False, "ms": answer.json()["servers"]["worker"]["ms"]}
-    assert 0 < int(str(worker.redis().ttl(worker.LIVES))) <= 60
+    assert 0 < int(str(redis_client.connection().ttl(worker.LIVES))) <= 60
 
 
 def test_what_the_operator_does_not_need_is_named_and_does_not_take_the_site_away(
@@ -148,7 +148,7 @@ def test_what_the_operator_does_not_need_is_named_and_does_not_take_the_site_awa
 ) -> None:
     settings.READY_NEEDS = ["mongodb", "database"]
     with silent_listener() as port:
-        monkeypatch.setattr(worker, "redis", lambda: Redis(port=port, **settings.REDIS_OPTIONS))
+        monkeypatch.setattr(redis_client, "connection", lambda: Redis(port=port, **settings.REDIS_OPTIONS))
         answer = fresh.get("/readyz")
 
     assert (answer.status_code, answer.json()["down"]) == (200, [])
