@@ -11,10 +11,9 @@ class FilesConfig(AppConfig):
     def ready(self) -> None:
         import mongoengine
 
-        from . import checks, elections  # noqa: F401  the first registers itself
+        from . import checks  # noqa: F401  registers itself
 
         # connect=False opens no socket before the first query, which comes after the server or Celery has forked: the
         # client and its threads then belong to one process and serve all of its requests. Ask Mongo nothing in here.
-        options = {"event_listeners": [elections.primary], **settings.MONGODB_OPTIONS}
-        mongoengine.connect(host=settings.MONGODB_URI, connect=False, uuidRepresentation="standard", **options)
+        mongoengine.connect(host=settings.MONGODB_URI, connect=False, uuidRepresentation="standard", **settings.MONGODB_OPTIONS)
         atexit.register(mongoengine.disconnect_all)  # or pymongo complains at the end of a command

@@ -10,37 +10,33 @@ import contextlib
 import time
 from contextlib import AbstractContextManager
 
+import mongoengine
 import pymongo
-from pymongo.monitoring import TopologyClosedEvent, TopologyDescriptionChangedEvent, TopologyListener, TopologyOpenedEvent
 
 HANDED_OVER = 2.0  # seconds
-BRIEFLY = 0.25  # seconds; enough to look again, and for any answer of one that is back
+# Seconds, for the answer of one that is there. The driver looks twice a second, so that one that is back is known to the next.
+BRIEFLY = 0.25
 
 
-class Primary(TopologyListener):
-    """Since when there is none, by the monotonic clock; None: there is one, or nobody has looked yet."""
+class Primary:
+    """Since when requests find none, by the monotonic clock; None: there is one, or nobody has looked yet.
+
+    What the driver knows is looked at, since a listener of its events has a thread from the start: one that a fork does not
+    take along, and that the signals of this process may go to.
+    """
 
     def __init__(self) -> None:
         self.gone_since: float | None = None
 
-    def opened(self, event: TopologyOpenedEvent) -> None:
-        pass
-
-    def description_changed(self, event: TopologyDescriptionChangedEvent) -> None:
-        if event.new_description.has_writable_server():
-            self.gone_since = None
-        elif self.gone_since is None and any(server.error for server in event.new_description.server_descriptions().values()):
-            self.gone_since = time.monotonic()
-
-    def closed(self, event: TopologyClosedEvent) -> None:
-        pass
-
     def patience(self) -> AbstractContextManager[object]:
         """What a request does within waits for MongoDB as long as it is worth it."""
-        since = self.gone_since
-        if since is None or time.monotonic() - since < HANDED_OVER:
+        known = mongoengine.get_connection().topology_description
+        if known.has_writable_server() or not any(server.error for server in known.server_descriptions().values()):
+            self.gone_since = None
             return contextlib.nullcontext()
-        return pymongo.timeout(BRIEFLY)
+        moment = time.monotonic()
+        since = self.gone_since = self.gone_since or moment
+        return pymongo.timeout(BRIEFLY) if moment - since >= HANDED_OVER else contextlib.nullcontext()
 
 
 primary = Primary()

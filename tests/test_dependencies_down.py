@@ -307,6 +307,8 @@ def test_with_mongo_down_the_admin_s_list_of_files_says_so(house: House) -> None
     with house.place.without("MongoDB", "down"):
         assert_all_say_unavailable(house.ops, [page("GET", "/admin/files/storedfile/")], "MongoDB")
 
+    assert eventually(lambda: house.alice.get("/files/").status_code == 200)
+
 
 # --- the bucket -----------------------------------------------------------------------------------------------------
 

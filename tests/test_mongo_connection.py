@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,8 @@ from pymongo import MongoClient
 from uploadkit import localstack
 from uploadkit.localstack import HOST, Process
 
-from .processes import BIN, children, copy_of_the_project, prepare, wait_until
+from .conftest import ROOT
+from .processes import BIN, children, copy_of_the_project, prepare, run, wait_until
 
 REQUESTS = 1000
 RELOADS = 50
@@ -193,6 +195,15 @@ def test_celerys_processes_connect_once_each_after_the_fork(site: Site) -> None:
         assert_level(site, ask, at_most=OF_TWO_WORKERS)
 
     assert warnings_of_a_fork(site.log) == []
+
+
+def test_a_program_that_is_set_up_has_one_thread() -> None:
+    """Others would not come along with a fork, and would be given the signals that the first one holds back."""
+    code = "import django, threading; django.setup(); print([thread.name for thread in threading.enumerate()])"
+
+    done = run([sys.executable, "-c", code], ROOT, {**os.environ, "DJANGO_SETTINGS_MODULE": "uploadkit.settings"})
+
+    assert done.stdout.splitlines()[-1] == "['MainThread']", done.stderr
 
 
 @pytest.mark.long
