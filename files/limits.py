@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django_ratelimit.core import get_usage
-from redis.commands.core import Script
 
 from . import policies, redis_client
 from .refusals import Refusal
 from .trail import now
+
+if TYPE_CHECKING:
+    from redis.commands.core import Script  # which has to be read after redis itself
 
 WINDOW = 60  # seconds
 DAY = 24 * 60 * 60
