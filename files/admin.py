@@ -6,13 +6,12 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import ShowFacets, get_content_type_for_model
+from django.contrib.admin.options import ShowFacets
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -31,9 +30,9 @@ from .admin_list import (
     PolicyFilter,
     SizeFilter,
     searched,
-    users,
 )
 from .admin_owner import OwnerAdmin, owner_link
+from .admin_pages import log_act, page, users
 from .documents import Status
 from .models import StoredFile
 from .probes import promises
@@ -179,27 +178,9 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         if request.method == "POST":
             report = doctor.examine()
             log_act(request, "Examine the bucket", str(report))
-        context = {
-            **self.admin_site.each_context(request),
-            "title": "Is the bucket right?",
-            "opts": self.opts,
-            "bucket": settings.R2_BUCKET,
-            "endpoint": settings.R2_ENDPOINT_URL,
-            "promises": promises(),
-            "report": report,
-        }
-        return render(request, "admin/files/storedfile/storage.html", context)
-
-
-def log_act(request: HttpRequest, act: str, said: str) -> None:
-    """Write what was done to no file in particular into the admin's history."""
-    LogEntry.objects.create(
-        user=request.user,  # type: ignore[misc]  # admin_view let only users in
-        content_type_id=get_content_type_for_model(StoredFile).pk,
-        object_repr=act,
-        action_flag=CHANGE,
-        change_message=said,
-    )
+        bucket, endpoint = settings.R2_BUCKET, settings.R2_ENDPOINT_URL
+        known = {"bucket": bucket, "endpoint": endpoint, "promises": promises(), "report": report}
+        return page(self, request, "storage", title="Is the bucket right?", **known)
 
 
 def user_link(pk: str, user: User | None) -> str:

@@ -16,7 +16,8 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_GET, require_POST
 
 from . import jobs
-from .admin_list import in_words, page, query_of, users
+from .admin_list import in_words, query_of
+from .admin_pages import page, users
 from .jobs import Action, Job, State
 from .models import StoredFile
 

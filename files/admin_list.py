@@ -21,14 +21,14 @@ from django.core.exceptions import EmptyResultSet
 from django.core.paginator import Paginator
 from django.db import connections
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.template.defaultfilters import date
-from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
 from pymongo import ASCENDING, DESCENDING
 from pymongo.collection import Collection
 from pymongo.errors import ExecutionTimeout
 
+from .admin_pages import LONGEST, users
 from .documents import File, Status
 from .kinds import LABELS, Kind
 from .models import StoredFile
@@ -38,7 +38,6 @@ from .uploads import now
 COUNTED_AT_MOST = 10_000
 COUNTS_FOR = 500  # milliseconds
 LOOKS_FOR = 2_000  # milliseconds
-LONGEST = 20  # digits of an owner's id, as in the model
 
 MEGABYTE = 1024 * 1024
 SIZES = {
@@ -342,16 +341,3 @@ def in_words(request: HttpRequest) -> str:
     said = [(name.partition("__")[0], value) for name, value in request.GET.items() if value and name not in NO_CHOICE]
     words = ", ".join(f"{'search' if name == 'q' else name} {value}" for name, value in said) or "all files"
     return words.replace("\0", "\N{SYMBOL FOR NULL}")  # which the history of Postgres does not take
-
-
-def page(model_admin: Any, request: HttpRequest, template: str, **context: Any) -> HttpResponse:
-    """One of our own in the admin."""
-    request.current_app = model_admin.admin_site.name
-    known = {**model_admin.admin_site.each_context(request), "opts": model_admin.opts, **context}
-    return TemplateResponse(request, f"admin/files/storedfile/{template}.html", known)
-
-
-def users(ids: Iterable[str]) -> dict[str, User]:
-    """The users of these ids; without those who are gone."""
-    found = User.objects.in_bulk({int(pk) for pk in ids if pk.isdecimal() and len(pk) < LONGEST - 1})
-    return {str(pk): user for pk, user in found.items()}

@@ -6,8 +6,6 @@ from typing import Any, Self
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.options import get_content_type_for_model
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
@@ -20,7 +18,8 @@ from django.views.decorators.http import require_GET, require_POST
 from pymongo import DESCENDING
 
 from . import quotas, usage
-from .admin_list import COUNTED_AT_MOST, AtLeast, page, users
+from .admin_list import COUNTED_AT_MOST, AtLeast
+from .admin_pages import log_act, page, users
 from .documents import File, Past, Status
 from .trail import Event
 
@@ -70,15 +69,8 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             return self.owner_view(request, owner_id, form)
         quotas.set_limits(owner_id, **form.limits())
         said = f"Quota: {allowed(quotas.of(owner_id))}."
-        user = users([owner_id]).get(owner_id)
-        LogEntry.objects.create(
-            user=request.user,  # type: ignore[misc]  # admin_view let only users in
-            content_type_id=get_content_type_for_model(User).pk,
-            object_id=owner_id,
-            object_repr=str(user or f"Owner {owner_id}"),
-            action_flag=CHANGE,
-            change_message=said,
-        )
+        name = str(users([owner_id]).get(owner_id) or f"Owner {owner_id}")
+        log_act(request, name, said, model=User, object_id=owner_id)
         self.message_user(request, said, messages.SUCCESS)
         return redirect("admin:files_storedfile_owner", owner_id)
 

@@ -20,7 +20,8 @@ from django.urls import reverse
 from redis.exceptions import RedisError
 
 from . import limits, policies, quotas, rollups, worker
-from .admin_list import COUNTED_AT_MOST, users
+from .admin_list import COUNTED_AT_MOST
+from .admin_pages import users
 from .charts import Bars, Columns, Row, columns
 from .documents import Error, File, Status
 from .kinds import LABELS, Kind

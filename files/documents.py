@@ -45,7 +45,8 @@ class Status(StrEnum):
 
 
 # The bytes of these are gone, or about to be; a file that is one of them stays so until its document goes.
-NO_MORE = {"status": {"$in": [Status.DELETING, Status.REJECTED]}}
+GONE = [Status.DELETING, Status.REJECTED]
+NO_MORE = {"status": {"$in": GONE}}
 
 # Only these are listed, so that a signing need not write to four more indexes.
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
@@ -95,6 +96,13 @@ EVERY_KIND = list(Kind)
 def named(name: str) -> dict[str, Any]:
     """The fields that follow from a file's name, and the name."""
     return {"name": name, "sort_name": names.sorting(name), "words": names.words_of_name(name)}
+
+
+def change_of(fields: Mapping[str, object], more: Mapping[str, object] = {}) -> dict[str, Any]:
+    """What MongoDB is told, to write these fields: None among them removes one. With those of `more` operators that say any."""
+    written = {name: value for name, value in fields.items() if value is not None}
+    removed = {name: True for name, value in fields.items() if value is None}
+    return {operator: part for operator, part in {"$set": written, "$unset": removed, **more}.items() if part}
 
 
 class Signing(NamedTuple):
@@ -361,7 +369,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     @classmethod
     def charge_old(cls, keys: Mapping[str, str]) -> int:
         """Make what lives of an earlier version under these keys count, see `files.quotas`. Return how many there were."""
-        old = {"_id": keys, "charged": {"$exists": False}, "status": {"$nin": NO_MORE["status"]["$in"]}}
+        old = {"_id": keys, "charged": {"$exists": False}, "status": {"$nin": GONE}}
         return cls._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count  # type: ignore[no-any-return]
 
     @classmethod
@@ -441,12 +449,8 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         pushed: Mapping[str, object] | None = None,
         counted: str | None = None,
     ) -> Self | None:
-        written = {name: value for name, value in fields.items() if value is not None}
-        removed = {name: True for name, value in fields.items() if value is None}
-        parts = {"$set": written, "$unset": removed, "$push": pushed, "$inc": counted and {counted: 1}}
-        found = cls._get_collection().find_one_and_update(
-            having, {operator: part for operator, part in parts.items() if part}, return_document=ReturnDocument.AFTER
-        )
+        parts = change_of(fields, {"$push": pushed, "$inc": counted and {counted: 1}})
+        found = cls._get_collection().find_one_and_update(having, parts, return_document=ReturnDocument.AFTER)
         return found and cls._from_son(found)  # type: ignore[no-any-return]
 
     @property

@@ -35,7 +35,7 @@ from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from . import checking, storage, sweeps, trail, uploads
-from .documents import File, Past, Status
+from .documents import File, Past, Status, change_of
 from .models import StoredFile
 from .trail import KEPT, OPS, now
 
@@ -147,14 +147,9 @@ class Job(Document):  # type: ignore[misc]  # mongoengine has no types
         None among the `fields` removes one; a number under `counted` is added.
         """
         counted = fields.pop("counted", {})
-        written = {name: value for name, value in fields.items() if value is not None}
-        removed = {name: True for name, value in fields.items() if value is None}
-        parts = {"$set": written, "$unset": removed, "$inc": counted}
-        found = cls._get_collection().find_one_and_update(
-            {"_id": key, "state": {"$in": list(before)}, **having},
-            {operator: part for operator, part in parts.items() if part},
-            return_document=ReturnDocument.AFTER,
-        )
+        parts = change_of(fields, {"$inc": counted})
+        wanted = {"_id": key, "state": {"$in": list(before)}, **having}
+        found = cls._get_collection().find_one_and_update(wanted, parts, return_document=ReturnDocument.AFTER)
         return found and cls._from_son(found)  # type: ignore[no-any-return]
 
     @property

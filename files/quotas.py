@@ -32,7 +32,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.results import UpdateResult
 
-from .documents import NO_MORE, File, Used
+from .documents import NO_MORE, File, Used, change_of
 from .names import random_of
 from .refusals import Refusal
 from .trail import now
@@ -125,12 +125,9 @@ def of(owner_id: str) -> Standing:
 
 def set_limits(owner_id: str, *, max_files: int | None, max_bytes: int | None) -> None:
     """Give an owner limits of their own; None: that of the settings. Files that are there stay, however many they are."""
-    limits = {"max_files": max_files, "max_bytes": max_bytes}
     _open(owner_id)
-    written = {name: value for name, value in limits.items() if value is not None}
-    removed = {name: True for name, value in limits.items() if value is None}
-    parts = {operator: part for operator, part in (("$set", written), ("$unset", removed)) if part}
-    Account._get_collection().update_one({"_id": owner_id}, parts)
+    limits = change_of({"max_files": max_files, "max_bytes": max_bytes})
+    Account._get_collection().update_one({"_id": owner_id}, limits)
 
 
 # --- a signing ----------------------------------------------------------------------------------------------------------
