@@ -22,7 +22,7 @@ from typing import Any
 from pymongo import IndexModel, MongoClient
 from pymongo.collection import Collection
 
-from files.documents import named
+from files.documents import name_fields
 from files.kinds import kind_of
 
 BODY = b"%PDF-"
@@ -31,7 +31,7 @@ BATCH = 10_000  # documents that are written at a time
 # What people have: a thousand names, in turn.
 KINDS_OF_FILES = [("report", "pdf", "application/pdf"), ("photo", "jpg", "image/jpeg"), ("take", "mp4", "video/mp4")]
 LISTED = [
-    {**named(name), "content_type": content_type, "kind": kind_of(content_type, name)}
+    {**name_fields(name), "content_type": content_type, "kind": kind_of(content_type, name)}
     for number in range(1000)
     for word, end, content_type in [KINDS_OF_FILES[number % len(KINDS_OF_FILES)]]
     for name in [f"{word} {number:04}.{end}"]
@@ -65,7 +65,7 @@ def documents(
 ) -> Iterator[dict[str, Any]]:
     """Documents of one owner, a millisecond apart, the first as old as `age`."""
     first = datetime.now(UTC) - age
-    uploaded = {**named("report.pdf"), "content_type": "application/pdf", "kind": "document", "size": len(BODY)}
+    uploaded = {**name_fields("report.pdf"), "content_type": "application/pdf", "kind": "document", "size": len(BODY)}
     for number in range(count):
         moment = first + timedelta(milliseconds=number)
         document = {"_id": key_of(owner_id), "owner_id": owner_id, "status": status, "created_at": moment}

@@ -68,7 +68,7 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
         if not form.is_valid():
             return self.owner_view(request, owner_id, form)
         quotas.set_limits(owner_id, **form.limits())
-        said = f"Quota: {allowed(quotas.of(owner_id))}."
+        said = f"Quota: {allowed(quotas.standing_of(owner_id))}."
         name = str(users([owner_id]).get(owner_id) or f"Owner {owner_id}")
         log_act(request, name, said, model=User, object_id=owner_id)
         self.message_user(request, said, messages.SUCCESS)
@@ -81,7 +81,7 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             raise Http404
         user, files, gone = users([owner_id]).get(owner_id), recent(owner_id), recently_gone(owner_id)
         events = events_of(files + gone)
-        quota = quotas.of(owner_id)
+        quota = quotas.standing_of(owner_id)
         known = users(event.who.rpartition(":")[2] for _file, event in events)
         return page(
             self,
@@ -93,7 +93,7 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             may_see_users=request.user.has_perm("auth.view_user"),
             quota=quota,
             form=(form or QuotaForm.of(quota)) if self.has_quota_permission(request) else None,
-            used=usage.of(owner_id),
+            used=usage.usage_of(owner_id),
             statuses=statuses(owner_id),
             files=files,
             events=[(file, event, known.get(event.who.rpartition(":")[2])) for file, event in events],

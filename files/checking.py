@@ -93,11 +93,11 @@ class Checked:
     @property
     def policy(self) -> policies.Policy:
         # Not another in its place: a worker that is older than the policy would let pass what that forbids.
-        return policies.named(self.file.policy or policies.DEFAULT)
+        return policies.policy_named(self.file.policy or policies.DEFAULT)
 
-    def go_on(self, **known: object) -> bool:
+    def renew(self, **known: object) -> bool:
         """Whether the file is still ours; then for CHECK_LEASE from now."""
-        taken = uploads.go_on(self.file, **known)
+        taken = uploads.renew_claim(self.file, **known)
         self.file = taken or self.file
         return taken is not None
 
@@ -107,7 +107,7 @@ def check(key: str, ticket: datetime) -> None:
 
     Does nothing with a ticket that is no longer good.
     """
-    taken = uploads.take(key, ticket)
+    taken = uploads.claim_check(key, ticket)
     if taken is not None:
         metrics.count(metrics.CHECKS, _outcome(Checked(taken)))
 
@@ -125,7 +125,7 @@ def _outcome(checked: Checked) -> str:
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
         logger.warning("the check of %s has to wait: %s", checked.file.key, error)
-        _put_off(checked.file)
+        _postpone(checked.file)
         return "put_off"
 
 
@@ -133,21 +133,21 @@ def _rejected(checked: Checked, reason: Reason) -> str:
     return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
 
 
-def _put_off(file: File) -> None:
+def _postpone(file: File) -> None:
     """What is down may be MongoDB itself. If it is back soon, nobody has to wait for the end of CHECK_LEASE."""
     for wait in WAITS:
         try:
-            return uploads.put_off(file, AGAIN)
+            return uploads.postpone_check(file, AGAIN)
         except documents.Error:
             time.sleep(wait)
-    return uploads.put_off(file, AGAIN)
+    return uploads.postpone_check(file, AGAIN)
 
 
 def _all_steps(checked: Checked) -> bool:
     """Whether the file is still ours after them. The first may find out which others there are."""
     done: list[str] = []
     while step := next((step for step in checked.file.checks if step not in done), None):
-        if not (checked.go_on(step=step) and STEPS[Check(step)](checked)):
+        if not (checked.renew(step=step) and STEPS[Check(step)](checked)):
             return False
         done.append(step)
     return True
@@ -161,7 +161,7 @@ def _content(checked: Checked) -> bool:
     look = uploads.look_again(checked.file)
     if look.fault:
         raise Rejected(look.fault)
-    return checked.go_on(detected=look.detected, checks=list(uploads.all_checks(checked.file, look.detected)))
+    return checked.renew(detected=look.detected, checks=list(uploads.all_checks(checked.file, look.detected)))
 
 
 def _integrity(checked: Checked) -> bool:
@@ -207,7 +207,7 @@ def _write(checked: Checked, picture: images.Picture) -> bool:
     cleaned = names.made_of(checked.file.key, "cleaned") if picture.cleaned else None
     thumbnail = names.made_of(checked.file.key, "thumbnail")
     # With those of an earlier attempt, which another policy may have made.
-    if not checked.go_on(made=sorted({*checked.file.made, *(key for key in (thumbnail, cleaned) if key)})):
+    if not checked.renew(made=sorted({*checked.file.made, *(key for key in (thumbnail, cleaned) if key)})):
         return False
     storage.write(thumbnail, picture.thumbnail, content_type="image/webp")
     checked.known["thumbnail"] = thumbnail

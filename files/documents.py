@@ -51,7 +51,7 @@ NO_MORE = {"status": {"$in": GONE}}
 # Only these are listed, so that a signing need not write to four more indexes.
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
-# What `happened` counts, once each. With all that it reads in them too they would have ten times the size, and save a tenth
+# What `totals_by` counts, once each. With all that it reads in them too they would have ten times the size, and save a tenth
 # of the time: the files are those of the last minutes, which MongoDB has at hand.
 BY_WHEN = [{"fields": [when], "partialFilterExpression": {when: {"$exists": True}}} for when in ("ready_at", "rejected_at")]
 
@@ -93,12 +93,12 @@ COUNTED = dict.fromkeys(("kind", "size", "ready_at", "rejected_at", "reason"), T
 EVERY_KIND = list(Kind)
 
 
-def named(name: str) -> dict[str, Any]:
+def name_fields(name: str) -> dict[str, Any]:
     """The fields that follow from a file's name, and the name."""
     return {"name": name, "sort_name": names.sorting(name), "words": names.words_of_name(name)}
 
 
-def change_of(fields: Mapping[str, object], more: Mapping[str, object] = {}) -> dict[str, Any]:
+def update_operators(fields: Mapping[str, object], more: Mapping[str, object] = {}) -> dict[str, Any]:
     """What MongoDB is told, to write these fields: None among them removes one. With those of `more` operators that say any."""
     written = {name: value for name, value in fields.items() if value is not None}
     removed = {name: True for name, value in fields.items() if value is None}
@@ -140,7 +140,7 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
         """Which may be long after they were signed, of what was checked again; their index has the one time alone."""
         return self.filter(status=Status.REJECTED, created_at__lt=moment, rejected_at__lt=moment)  # type: ignore[no-any-return]
 
-    def outlived(self, moment: datetime) -> Self:
+    def expired(self, moment: datetime) -> Self:
         """READY files whose policy lets them live until then."""
         return self.filter(status=Status.READY, expires_at__lte=moment)  # type: ignore[no-any-return]
 
@@ -154,7 +154,7 @@ class FileQuerySet(QuerySet):  # type: ignore[misc]  # mongoengine has no types
     def keyed(self, keys: Iterable[str]) -> Self:
         return self.filter(key__in=list(keys))  # type: ignore[no-any-return]
 
-    def turn(self, before: Iterable[Status], after: Status, *, who: str, what: str, **fields: Any) -> int:
+    def compare_and_set(self, before: Iterable[Status], after: Status, *, who: str, what: str, **fields: Any) -> int:
         """The compare-and-set of several files: how many had one of the statuses `before`. None removes a field."""
         happened = {name: {"$literal": value} for name, value in event(who, what, after).items()}
         trail = {"$concatArrays": [{"$ifNull": ["$trail", []]}, [{**happened, "from": "$status"}]]}
@@ -263,7 +263,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         cls, *, key: str, owner_id: str, name: str, content_type: str, size: int, created_at: datetime, **more: Any
     ) -> None:
         """Write the document of a new upload. The values are those that `files.forms` has cleaned; None is not written."""
-        document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **named(name)}
+        document = {"_id": key, "owner_id": owner_id, "content_type": content_type, "size": size, **name_fields(name)}
         document |= {field: value for field, value in more.items() if value is not None}
         document["charged"] = size
         trail = [event(owner_id, "signed", Status.PENDING)]
@@ -338,7 +338,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
                 [
                     UpdateOne(
                         {"_id": raw["_id"], **old},
-                        {"$set": {"kind": kind_of(raw["content_type"], raw["name"]), **named(raw["name"])}},
+                        {"$set": {"kind": kind_of(raw["content_type"], raw["name"]), **name_fields(raw["name"])}},
                     )
                     for raw in some
                 ],
@@ -415,7 +415,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return oldest[0]["created_at"] if oldest else None
 
     @classmethod
-    def turn(
+    def compare_and_set(
         cls,
         key: str,
         before: Status,
@@ -435,7 +435,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return cls._change({"_id": key, "status": before, **having}, fields, {"trail": {"$each": [happened], "$slice": -MOST}})
 
     @classmethod
-    def note(
+    def update_if(
         cls, key: str, status: Status, *, having: Mapping[str, object] = {}, counted: str | None = None, **fields: Any
     ) -> Self | None:
         """Change what is known of a file that has the status, and is as in `having`; the same compare-and-set, but no event."""
@@ -449,7 +449,7 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         pushed: Mapping[str, object] | None = None,
         counted: str | None = None,
     ) -> Self | None:
-        parts = change_of(fields, {"$push": pushed, "$inc": counted and {counted: 1}})
+        parts = update_operators(fields, {"$push": pushed, "$inc": counted and {counted: 1}})
         found = cls._get_collection().find_one_and_update(having, parts, return_document=ReturnDocument.AFTER)
         return found and cls._from_son(found)  # type: ignore[no-any-return]
 
@@ -523,7 +523,7 @@ class Share(Document):  # type: ignore[misc]  # mongoengine has no types
         return cls.objects(token=token, expires_at__gt=moment).first()  # type: ignore[no-any-return]
 
     @classmethod
-    def of(cls, owner_id: str, key: str, moment: datetime) -> list[Self]:
+    def links_to(cls, owner_id: str, key: str, moment: datetime) -> list[Self]:
         """The links to the owner's file that have not expired, newest first."""
         return list(cls.objects(owner_id=owner_id, key=key, expires_at__gt=moment).order_by("-created_at", "token"))
 
@@ -594,7 +594,7 @@ def history(key: str) -> History | None:
     return None
 
 
-def happened(when: str, by: str, start: datetime, end: datetime) -> dict[str, Used]:
+def totals_by(when: str, by: str, start: datetime, end: datetime) -> dict[str, Used]:
     """The files whose time `when` is in [start, end), and their bytes, by their field `by`; those that are gone, too.
 
     Each once, also one that goes meanwhile: the collections are read in the order in which it is moved, and a key counts once.
@@ -614,7 +614,7 @@ def happened(when: str, by: str, start: datetime, end: datetime) -> dict[str, Us
     return {raw["_id"]: Used(raw["files"], raw["bytes"]) for raw in found}
 
 
-def happened_most(when: str, start: datetime, end: datetime, most: int) -> datetime:
+def end_of_batch(when: str, start: datetime, end: datetime, most: int) -> datetime:
     """Until when so many files of a collection have their time `when` at the most, from `start` on; `end` if it is all."""
     there = {when: {"$gte": start, "$lt": end}}
     times = [

@@ -99,7 +99,7 @@ class SignForm(forms.Form):
 
     @property
     def _policy(self) -> policies.Policy:
-        return policies.of(self.cleaned_data.get("policy", policies.DEFAULT))
+        return policies.policy_for(self.cleaned_data.get("policy", policies.DEFAULT))
 
     def clean_filename(self) -> str:
         name = _clean(names.clean_filename, self.cleaned_data["filename"])

@@ -35,7 +35,7 @@ from pymongo import ASCENDING, ReturnDocument
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from . import checking, storage, sweeps, trail, uploads
-from .documents import File, Past, Status, change_of
+from .documents import File, Past, Status, update_operators
 from .models import StoredFile
 from .trail import KEPT, OPS, now
 
@@ -142,12 +142,14 @@ class Job(Document):  # type: ignore[misc]  # mongoengine has no types
         return list(cls.objects(state__ne=State.ASKED).order_by("-asked_at").limit(limit))
 
     @classmethod
-    def turn(cls, key: str, before: tuple[State, ...], having: Mapping[str, object] = {}, **fields: Any) -> Self | None:
+    def compare_and_set(
+        cls, key: str, before: tuple[State, ...], having: Mapping[str, object] = {}, **fields: Any
+    ) -> Self | None:
         """The one compare-and-set: the job as it is now, or None if its state was none of `before` or it is not as in `having`.
         None among the `fields` removes one; a number under `counted` is added.
         """
         counted = fields.pop("counted", {})
-        parts = change_of(fields, {"$inc": counted})
+        parts = update_operators(fields, {"$inc": counted})
         wanted = {"_id": key, "state": {"$in": list(before)}, **having}
         found = cls._get_collection().find_one_and_update(wanted, parts, return_document=ReturnDocument.AFTER)
         return found and cls._from_son(found)  # type: ignore[no-any-return]
@@ -250,7 +252,7 @@ def summary(job: Job) -> Summary | None:
 
 def start(job: Job) -> Job | None:
     """None if it was started before, or cancelled."""
-    started = Job.turn(job.key, (State.ASKED,), state=State.QUEUED, due_at=now() + QUEUED, gone_at=None)
+    started = Job.compare_and_set(job.key, (State.ASKED,), state=State.QUEUED, due_at=now() + QUEUED, gone_at=None)
     if started:
         in_history(started, "Started")
         queue(started)
@@ -261,7 +263,7 @@ def cancel(job: Job) -> Job | None:
     """Stop it behind the batch in hand. What is done is done. None if it has ended before."""
     moment = now()
     living = tuple(state for state in State if state not in ENDED)
-    return Job.turn(job.key, living, state=State.CANCELLED, ended_at=moment, gone_at=moment + KEPT)
+    return Job.compare_and_set(job.key, living, state=State.CANCELLED, ended_at=moment, gone_at=moment + KEPT)
 
 
 def in_history(job: Job, what: str, *, who: str | None = None) -> None:
@@ -295,7 +297,7 @@ def queue_due() -> int:
     moment = now()
     waiting = {"due_at": {"$lte": moment}}
     found = Job._get_collection().find({"state": {"$in": LIVING}, **waiting}, {"_id": 1}).sort("due_at", ASCENDING)
-    due = (Job.turn(raw["_id"], LIVING, waiting, due_at=moment + QUEUED) for raw in found)
+    due = (Job.compare_and_set(raw["_id"], LIVING, waiting, due_at=moment + QUEUED) for raw in found)
     return len(list(itertools.takewhile(queue, (job for job in due if job))))
 
 
@@ -330,7 +332,7 @@ DOWN: dict[type[Exception], str] = {
 def _take(key: str, ticket: datetime) -> Job | None:
     """The job, for LEASE from now; its `due_at` is the ticket from then on."""
     having = {"due_at": ticket}
-    job = Job.turn(key, LIVING, having, state=State.RUNNING, due_at=now() + LEASE, counted={"attempts": 1})
+    job = Job.compare_and_set(key, LIVING, having, state=State.RUNNING, due_at=now() + LEASE, counted={"attempts": 1})
     if job is None:
         return None
     if job.attempts > ATTEMPTS:
@@ -350,11 +352,11 @@ def _counted(job: Job) -> int | None:
 def _hold(job: Job, **change: Any) -> Job | None:
     """Change it, with a new ticket; None if it was taken away. One that was cancelled may still say how far it came."""
     known = (*LIVING, State.CANCELLED)
-    return Job.turn(job.key, known, {"due_at": job.due_at}, **{"due_at": now() + LEASE, **change})
+    return Job.compare_and_set(job.key, known, {"due_at": job.due_at}, **{"due_at": now() + LEASE, **change})
 
 
 def _hand_on(job: Job, wait: timedelta, **change: Any) -> Job | None:
-    return Job.turn(job.key, LIVING, {"due_at": job.due_at}, due_at=now() + wait, attempts=0, **change)
+    return Job.compare_and_set(job.key, LIVING, {"due_at": job.due_at}, due_at=now() + wait, attempts=0, **change)
 
 
 def _go_on(job: Job) -> Job | None:
@@ -413,4 +415,4 @@ def _end(job: Job, state: State) -> None:
     in_history(job, state.capitalize())  # first: once it has ended nobody comes here again
     moment = now()
     ended: dict[str, Any] = {"state": state, "ended_at": moment, "gone_at": moment + KEPT, "due_at": None, "waits": None}
-    Job.turn(job.key, LIVING, {"due_at": job.due_at}, **ended)
+    Job.compare_and_set(job.key, LIVING, {"due_at": job.due_at}, **ended)

@@ -130,7 +130,7 @@ def spend_signing(owner_id: str) -> Window:
 
 def spend_day(owner_id: str, policy: str) -> None:
     """Take one signing from those that the policy gives the user in any 24 hours. Raises TooMany, as `spend_signing` does."""
-    most = policies.of(policy).max_files
+    most = policies.policy_for(policy).max_files
     if most is None:
         return
     passed, _remaining, seconds = _take(f"uploadkit:day:{policy}:{owner_id}", most, DAY)

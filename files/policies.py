@@ -57,7 +57,7 @@ class Unknown(LookupError):
     """The settings have no policy of that name."""
 
 
-def named(name: str) -> Policy:
+def policy_named(name: str) -> Policy:
     """Raises Unknown."""
     if name not in settings.UPLOAD_POLICIES:
         raise Unknown(f"UPLOAD_POLICIES has no {name!r}.")
@@ -71,15 +71,15 @@ def named(name: str) -> Policy:
     return Policy(**{**general, **said})
 
 
-def of(name: str | None) -> Policy:
+def policy_for(name: str | None) -> Policy:
     """A file's policy; that of `default` where the settings have it no more, or an earlier version wrote none."""
-    return named(name if name in settings.UPLOAD_POLICIES else DEFAULT)
+    return policy_named(name if name in settings.UPLOAD_POLICIES else DEFAULT)
 
 
 def all_named() -> Iterable[tuple[str, Policy]]:
-    return [(name, named(name)) for name in settings.UPLOAD_POLICIES]
+    return [(name, policy_named(name)) for name in settings.UPLOAD_POLICIES]
 
 
-def plain() -> list[str]:
+def without_checks() -> list[str]:
     """The policies by which a file is READY, for good, as soon as its first bytes are what they should be."""
     return [name for name, policy in all_named() if not (policy.scan or policy.ready_lives or policy.images == Images.CLEAN)]

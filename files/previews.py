@@ -210,7 +210,7 @@ BY_NAME: dict[str, Shown] = {
 LIVES = {Element.IMAGE: LOADED_AT_ONCE, Element.TEXT: LOADED_AT_ONCE}
 
 
-def of(file: File, at_most: int = LOADED_IN_PARTS) -> Preview:
+def preview_of(file: File, at_most: int = LOADED_IN_PARTS) -> Preview:
     """How to look at the file, through a URL of the bucket that shows it only as what it is shown as, for `at_most` seconds."""
     element, content_type = shown(file.content_type, file.name)
     if element is Element.TEXT and file.size > TEXT_LIMIT:

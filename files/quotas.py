@@ -32,7 +32,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 from pymongo.results import UpdateResult
 
-from .documents import NO_MORE, File, Used, change_of
+from .documents import NO_MORE, File, Used, update_operators
 from .names import random_of
 from .refusals import Refusal
 from .trail import now
@@ -111,7 +111,7 @@ class Full(Refusal):
         return said % {name: filesizeformat(bytes_) for name, bytes_ in sizes.items()}
 
 
-def of(owner_id: str) -> Standing:
+def standing_of(owner_id: str) -> Standing:
     """Where the owner stands."""
     known = Account._get_collection().find_one({"_id": owner_id}, ("files", "bytes", "max_files", "max_bytes")) or {}
     max_files, max_bytes = known.get("max_files"), known.get("max_bytes")
@@ -125,8 +125,8 @@ def of(owner_id: str) -> Standing:
 
 def set_limits(owner_id: str, *, max_files: int | None, max_bytes: int | None) -> None:
     """Give an owner limits of their own; None: that of the settings. Files that are there stay, however many they are."""
-    _open(owner_id)
-    limits = change_of({"max_files": max_files, "max_bytes": max_bytes})
+    _ensure_account(owner_id)
+    limits = update_operators({"max_files": max_files, "max_bytes": max_bytes})
     Account._get_collection().update_one({"_id": owner_id}, limits)
 
 
@@ -140,9 +140,9 @@ def charge(owner_id: str, key: str, size: int) -> None:
     """
     if _charge(owner_id, key, size):
         return
-    _open(owner_id)  # or another signing just did
+    _ensure_account(owner_id)  # or another signing just did
     if not _charge(owner_id, key, size):
-        raise Full(of(owner_id), size)
+        raise Full(standing_of(owner_id), size)
 
 
 def signing() -> AbstractContextManager[object]:
@@ -169,7 +169,7 @@ def _or_endless(limit: int | None) -> int:
     return ENDLESS if limit is None else limit
 
 
-def _open(owner_id: str) -> None:
+def _ensure_account(owner_id: str) -> None:
     """Make an account, if there is none yet."""
     with suppress(DuplicateKeyError):
         Account._get_collection().insert_one({"_id": owner_id, "files": 0, "bytes": 0, "version": 0})
@@ -329,7 +329,7 @@ def recount(owner_id: str, *, fix: bool = False) -> Count:
             if now_there.get("version") == before.get("version"):
                 return Count(said, found)
         else:
-            _open(owner_id)
+            _ensure_account(owner_id)
             sums = {"$set": found._asdict(), "$inc": {"version": 1}}
             if accounts.update_one(same, sums).matched_count:
                 return Count(said, found)
@@ -347,7 +347,7 @@ def _found(account: Mapping[str, Any]) -> Used:
     return Used(found.files + len(held), found.bytes + sum(each["bytes"] for each in held))
 
 
-def take_in() -> int:
+def charge_for_old_files() -> int:
     """Charge for the files of an earlier version, of each owner once. Return how many there were."""
     accounts, taken = Account._get_collection(), 0
     for owner_id in owners():

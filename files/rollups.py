@@ -16,7 +16,7 @@ import pymongo
 from pymongo import DESCENDING
 from pymongo.collection import Collection
 
-from .documents import File, Used, happened, happened_most
+from .documents import File, Used, end_of_batch, totals_by
 from .trail import now
 
 DAY = timedelta(days=1)
@@ -105,7 +105,7 @@ def _count(start: datetime, horizon: datetime) -> None:
     """Count one piece, which is of one day."""
     day = midnight(start)
     end = min(_ends(start, min(day + DAY, horizon)))
-    came, rejected = happened("ready_at", "kind", start, end), happened("rejected_at", "reason", start, end)
+    came, rejected = totals_by("ready_at", "kind", start, end), totals_by("rejected_at", "reason", start, end)
     counted = {f"kinds.{kind}.{name}": number for kind, used in came.items() for name, number in used._asdict().items()}
     counted |= {f"rejected.{reason}": used.files for reason, used in rejected.items()}
     _days().update_one({"_id": day}, {"$setOnInsert": {"until": day}}, upsert=True)
@@ -115,4 +115,4 @@ def _count(start: datetime, horizon: datetime) -> None:
 def _ends(start: datetime, end: datetime) -> Iterator[datetime]:
     """Where a piece may end that begins there. Files of one millisecond are in one piece, however many."""
     for when in ("ready_at", "rejected_at"):
-        yield max(happened_most(when, start, end, PIECE), min(start + MILLISECOND, end))
+        yield max(end_of_batch(when, start, end, PIECE), min(start + MILLISECOND, end))

@@ -71,7 +71,7 @@ def links(request: HttpRequest, file: File, form: ShareForm, made: Share | None 
         "form": form,
         "links": [
             (link, request.build_absolute_uri(reverse("files:shared", args=[link.token])))
-            for link in shares.of(file.owner_id, file.key)
+            for link in shares.links_to(file.owner_id, file.key)
         ],
         "made": made and made.token,
         "in_a_dialog": in_a_dialog,
@@ -109,7 +109,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
     if link and is_open(request, link.share):
         # A preview is a download that nobody counts, so a link that counts them has none.
         left = max(1, int((link.share.expires_at - uploads.now()).total_seconds()))  # a preview ends with its link
-        preview = None if link.share.limit else previews.of(link.file, at_most=left)
+        preview = None if link.share.limit else previews.preview_of(link.file, at_most=left)
         return render(request, "files/shared.html", {"link": link.share, "file": link.file, "preview": preview})
     if request.method != "POST":
         return render(request, "files/shared_locked.html")

@@ -48,7 +48,7 @@ class Link(NamedTuple):
 
 def create(owner_id: str, key: str, *, lives: timedelta, password: str = "", limit: int | None = None) -> Share:
     """Make a link to a READY file, from what `files.forms` has cleaned. Raises NotFound, TooManyLinks."""
-    if len(of(owner_id, key)) >= LINKS_AT_MOST:
+    if len(links_to(owner_id, key)) >= LINKS_AT_MOST:
         raise TooManyLinks
     moment = uploads.now()
     share = Share(
@@ -63,10 +63,10 @@ def create(owner_id: str, key: str, *, lives: timedelta, password: str = "", lim
     return share.save(force_insert=True)  # type: ignore[no-any-return]
 
 
-def of(owner_id: str, key: str) -> list[Share]:
+def links_to(owner_id: str, key: str) -> list[Share]:
     """The links to a READY file that have not expired, newest first; those that are used up too. Raises NotFound."""
     uploads.fetch(owner_id, key, Status.READY)
-    return Share.of(owner_id, key, uploads.now())
+    return Share.links_to(owner_id, key, uploads.now())
 
 
 def revoke(owner_id: str, key: str, token: str) -> None:

@@ -1,4 +1,4 @@
-"""What goes: uploads given up, the trash, what has outlived its policy; in an order that can be cut anywhere and run again.
+"""What goes: uploads given up, the trash, what has expired its policy; in an order that can be cut anywhere and run again.
 
 MongoDB and the bucket share no transaction, so the order is what keeps them in agreement:
 
@@ -51,7 +51,7 @@ def sweep(
     each: Callable[[list[str]], None] = lambda keys: None,
 ) -> Sweep:
     """Give up PENDING uploads older than `older_than`, or than their policies let them be; delete what is TRASHED for longer
-    than `TRASH_LIVES`, what has outlived its policy and the records of what was REJECTED; finish what is DELETING, and what is
+    than `TRASH_LIVES`, what has expired its policy and the records of what was REJECTED; finish what is DELETING, and what is
     to go of files that stay. `batch` keys at a time (at most 1,000).
 
     Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
@@ -61,7 +61,7 @@ def sweep(
     """
     result = Sweep()
     moment = now()
-    for keys in itertools.islice(_doomed(moment, older_than, batch), batches):
+    for keys in itertools.islice(_batches_to_delete(moment, older_than, batch), batches):
         each(keys)
         if dry_run:
             result.expired += File.objects.keyed(keys).pending().count()
@@ -78,14 +78,14 @@ def sweep(
     return result
 
 
-def _doomed(moment: datetime, older_than: timedelta | None, batch: int) -> Iterator[list[str]]:
+def _batches_to_delete(moment: datetime, older_than: timedelta | None, batch: int) -> Iterator[list[str]]:
     # What is DELETING comes first, so that what this very sweep claims is not met a second time; and only what was signed by
     # now, so that it does not run after those who cancel meanwhile.
     files = [
         File.objects.deleting().created_before(moment),
         File.objects.trashed_before(moment - TRASH_LIVES),
         *_overdue(moment, older_than),
-        File.objects.outlived(moment),
+        File.objects.expired(moment),
         File.objects.rejected_before(moment - settings.REJECTED_LIVES),
     ]
     return itertools.chain.from_iterable(_batches(some, batch) for some in files)
@@ -136,12 +136,12 @@ def _claim(keys: list[str], moment: datetime) -> int:
     """Turn those of the keys DELETING that are still to go. Return how many of them were PENDING."""
 
     def claim(files: FileQuerySet, before: Status, what: str) -> int:
-        return files.turn([before], Status.DELETING, who=SWEEP, what=what)
+        return files.compare_and_set([before], Status.DELETING, who=SWEEP, what=what)
 
     files = File.objects.keyed(keys)
     # With its time: since it was looked for, a file may have been restored and trashed again.
     claim(files.trashed_before(moment - TRASH_LIVES), Status.TRASHED, "emptied")
-    claim(files.outlived(moment), Status.READY, "outlived")
+    claim(files.expired(moment), Status.READY, "expired")
     # As is the record of a rejection: what was PENDING when it was looked for may have been confirmed, and rejected.
     claim(files.rejected_before(moment - settings.REJECTED_LIVES), Status.REJECTED, "forgotten")
     return claim(files, Status.PENDING, "expired")
@@ -245,7 +245,7 @@ def _cleared(files: list[File]) -> None:
     _remember_young([Signing(key, file.created_at if key == file.key else moment) for file in files for key in file.leftovers])
     quotas.refund([file.key for file in files if file.status == Status.REJECTED])
     for file in files:
-        File.note(file.key, Status(file.status), having={"leftovers": file.leftovers}, leftovers=None)
+        File.update_if(file.key, Status(file.status), having={"leftovers": file.leftovers}, leftovers=None)
 
 
 # --- for operations: files of any owner, up to 1,000 keys --------------------------------------------------------------------
@@ -272,7 +272,7 @@ def give_up(keys: list[str], *, who: str) -> int:
 
 
 def _remove(keys: list[str], living: list[Status], *, who: str, what: str) -> int:
-    File.objects.keyed(keys).turn(living, Status.DELETING, who=who, what=what)
+    File.objects.keyed(keys).compare_and_set(living, Status.DELETING, who=who, what=what)
     result = Sweep()
     _finish(keys, result)
     return result.refused

@@ -33,7 +33,7 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from . import content, metrics, names, policies, quotas, storage, sweeps, trail
-from .documents import File, FileQuerySet, Status, named
+from .documents import File, FileQuerySet, Status, name_fields
 from .kinds import PICTURES, kind_of
 from .models import StoredFile
 from .reasons import SENTENCES, Reason
@@ -211,8 +211,8 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
     found = arrival.head
     content_types = {"$in": [found.content_type, names.UNKNOWN]}
     as_signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
-    plain = {"policy": {"$in": [None, *policies.plain()]}}
-    return File.turn(
+    plain = {"policy": {"$in": [None, *policies.without_checks()]}}
+    return File.compare_and_set(
         key,
         Status.PENDING,
         Status.READY,
@@ -256,13 +256,13 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
 
 def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
     unproven = file.sha256 and not arrival.sha256 and not storage.verifies_checksums()
-    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.of(file.policy))
+    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.policy_for(file.policy))
 
 
 def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> File | None:
     if not checks:
         return _pass(file, who=file.owner_id, what="confirmed", **known)
-    return File.turn(
+    return File.compare_and_set(
         file.key,
         Status.PENDING,
         Status.CHECKING,
@@ -277,11 +277,11 @@ def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> Fi
 
 def _pass(file: File, *, who: str, what: str, having: Mapping[str, object] = {}, **known: Any) -> File | None:
     """Make a file READY that passed all it had to. Return it, or None if it is no longer what it was."""
-    lives, moment = policies.of(file.policy).ready_lives, now()
+    lives, moment = policies.policy_for(file.policy).ready_lives, now()
     expires_at = moment + lives if lives else None
     if file.ready_at:  # and is again: in its old place on the list, and for no longer than it had
         moment, expires_at = file.ready_at, file.expires_at
-    return File.turn(
+    return File.compare_and_set(
         file.key,
         Status(file.status),
         Status.READY,
@@ -305,32 +305,33 @@ def due_checks() -> list[File]:
     """Files to check that nobody works on, each with a new ticket (its `check_at`) for whoever takes it."""
     moment = now()
     due = File.due_for_a_check(moment, DUE_AT_ONCE)
-    found = (File.note(key, Status.CHECKING, having={"check_at": {"$lte": moment}}, check_at=moment + QUEUED) for key in due)
+    nobodys = {"check_at": {"$lte": moment}}
+    found = (File.update_if(key, Status.CHECKING, having=nobodys, check_at=moment + QUEUED) for key in due)
     return [file for file in found if file]
 
 
-def take(key: str, ticket: datetime) -> File | None:
+def claim_check(key: str, ticket: datetime) -> File | None:
     """Take a CHECKING file to work on until CHECK_LEASE is over; its `check_at` is the ticket from then on.
 
     None: it has no such ticket any more. Somebody else works on it, or it is CHECKING no longer.
     """
-    return _hold(key, ticket, counted="attempts")
+    return _claim(key, ticket, counted="attempts")
 
 
-def go_on(file: File, **known: Any) -> File | None:
+def renew_claim(file: File, **known: Any) -> File | None:
     """Work on for CHECK_LEASE from now, with a new ticket; None if the file was taken away."""
     assert file.check_at is not None, "a file that was taken has a ticket"
-    return _hold(file.key, file.check_at, **known)
+    return _claim(file.key, file.check_at, **known)
 
 
-def _hold(key: str, ticket: datetime, **change: Any) -> File | None:
-    return File.note(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
+def _claim(key: str, ticket: datetime, **change: Any) -> File | None:
+    return File.update_if(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
 
 
-def put_off(file: File, wait: timedelta) -> None:
+def postpone_check(file: File, wait: timedelta) -> None:
     """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
     attempts = max(0, (file.attempts or 0) - 1)
-    File.note(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
+    File.update_if(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
 
 
 def pass_checks(file: File, **known: Any) -> File | None:
@@ -344,7 +345,7 @@ def pass_checks(file: File, **known: Any) -> File | None:
 def reject(file: File, reason: Reason, *, who: str = CHECKER, **known: Any) -> File | None:
     """Make a PENDING or CHECKING file REJECTED, then remove its objects; None if it is no longer what it was."""
     moment = now()
-    rejected = File.turn(
+    rejected = File.compare_and_set(
         file.key,
         Status(file.status),
         Status.REJECTED,
@@ -376,19 +377,19 @@ def check_again(keys: list[str], *, who: str) -> None:
     files = File.objects.keyed(keys).filter(__raw__={"$nor": [done]})
     due: dict[str, Any] = {"who": who, "what": CHECK_AGAIN, "check_at": moment, "attempts": None}
     files = files.of_policies([None, *settings.UPLOAD_POLICIES])
-    files.turn([Status.CHECKING], Status.CHECKING, **due)
+    files.compare_and_set([Status.CHECKING], Status.CHECKING, **due)
     alike: dict[tuple[Check, ...], list[str]] = {}
     for file in files.ready():
         alike.setdefault(all_checks(file, file.detected or file.content_type), []).append(file.key)
     for checks, some in alike.items():
         again = File.objects.keyed(some)
-        again.turn([Status.READY], Status.CHECKING, checks=list(checks), step=checks[0], **due)
+        again.compare_and_set([Status.READY], Status.CHECKING, checks=list(checks), step=checks[0], **due)
 
 
 def all_checks(file: File, detected: str) -> tuple[Check, ...]:
     """Those of a file that was READY, by what its bytes are."""
     sums = [Check.INTEGRITY] * bool(file.sha256)
-    return (Check.CONTENT, *sums, *needed(detected, policies.of(file.policy)))
+    return (Check.CONTENT, *sums, *needed(detected, policies.policy_for(file.policy)))
 
 
 def look_again(file: File) -> content.Look:
@@ -406,7 +407,7 @@ def dismiss(owner_id: str, key: str) -> None:
     """Take a rejected file from its owner's page; the record stays. Raises NotFound."""
     if not names.is_key_of(owner_id, key):
         raise NotFound
-    if not File.note(key, Status.REJECTED, having={"owner_id": owner_id}, dismissed=True):
+    if not File.update_if(key, Status.REJECTED, having={"owner_id": owner_id}, dismissed=True):
         raise NotFound
 
 
@@ -465,7 +466,7 @@ def cancel(owner_id: str, key: str) -> None:
     file = fetch(owner_id, key, *uploading)
     if file.status in (Status.PENDING, Status.CHECKING):
         before, own = Status(file.status), {"owner_id": owner_id, "ready_at": None}
-        cancelled = File.turn(key, before, Status.DELETING, who=owner_id, what="cancelled", having=own)
+        cancelled = File.compare_and_set(key, before, Status.DELETING, who=owner_id, what="cancelled", having=own)
         # None: between the two a confirm won, or another cancel did; or it is checked again.
         file = cancelled or fetch(owner_id, key, *uploading)
     if file.status != Status.DELETING:
@@ -475,7 +476,7 @@ def cancel(owner_id: str, key: str) -> None:
 
 def _turn_of(owner_id: str, key: str, before: Status, after: Status, what: str, **fields: Any) -> File | None:
     """A compare-and-set that the owner brings about."""
-    return File.turn(key, before, after, who=owner_id, what=what, having={"owner_id": owner_id}, **fields)
+    return File.compare_and_set(key, before, after, who=owner_id, what=what, having={"owner_id": owner_id}, **fields)
 
 
 def rename(owner_id: str, key: str, name: str) -> File:
@@ -484,11 +485,11 @@ def rename(owner_id: str, key: str, name: str) -> File:
     Raises NotFound, WrongName.
     """
     signed = fetch(owner_id, key, Status.READY)
-    policy = policies.of(signed.policy)
+    policy = policies.policy_for(signed.policy)
     if sentence := policy.fault_of_name(name) or content.contradiction(signed.content_type, name):
         raise WrongName(sentence)
     kind = kind_of(signed.content_type, name)
-    file = _turn_of(owner_id, key, Status.READY, Status.READY, "renamed", kind=kind, **named(name))
+    file = _turn_of(owner_id, key, Status.READY, Status.READY, "renamed", kind=kind, **name_fields(name))
     if file is None:  # trashed between the two
         raise NotFound
     return file
@@ -501,7 +502,7 @@ def trash(owner_id: str, keys: Iterable[str]) -> int:
     lost on the way; these can be undone from now on as well.
     """
     files = _those_of(owner_id, keys)
-    return files.turn([Status.READY, Status.TRASHED], Status.TRASHED, who=owner_id, what="deleted", trashed_at=now())
+    return files.compare_and_set([Status.READY, Status.TRASHED], Status.TRASHED, who=owner_id, what="deleted", trashed_at=now())
 
 
 def restore(owner_id: str, keys: Iterable[str]) -> int:
@@ -510,7 +511,7 @@ def restore(owner_id: str, keys: Iterable[str]) -> int:
     That some were there already is no error, as with `trash`.
     """
     files = _those_of(owner_id, keys)
-    return files.turn([Status.TRASHED, Status.READY], Status.READY, who=owner_id, what="restored", trashed_at=None)
+    return files.compare_and_set([Status.TRASHED, Status.READY], Status.READY, who=owner_id, what="restored", trashed_at=None)
 
 
 def _those_of(owner_id: str, keys: Iterable[str]) -> FileQuerySet:

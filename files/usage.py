@@ -34,7 +34,7 @@ class Usage:
     parts: list[Part]
 
 
-def of(owner_id: str) -> Usage | None:
+def usage_of(owner_id: str) -> Usage | None:
     """Counting a million files takes a second, so for every thousand of them the figures may be a second old.
 
     None where they could not be counted in time: nobody's list waits for that.

@@ -77,8 +77,8 @@ def file_list(request: HttpRequest, owner_id: str) -> HttpResponse:
         "kinds": LABELS,
         "orders": ORDERS,
         "later_page": after is not None,
-        "usage": usage.of(owner_id),
-        "room": quotas.of(owner_id),
+        "usage": usage.usage_of(owner_id),
+        "room": quotas.standing_of(owner_id),
     }
     if after is None and not wanted.narrowed:
         # Which of them have arrived HTMX asks behind the page, which so needs no bucket.
@@ -146,7 +146,7 @@ def preview(request: HttpRequest, owner_id: str, key: str) -> HttpResponse:
     """Show one file, in the list's dialog or on a page of its own."""
     file = uploads.fetch(owner_id, key, Status.READY)
     template = "files/_file.html" if request.headers.get("HX-Request") else "files/file.html"
-    return render(request, template, {"file": file, "preview": previews.of(file)})
+    return render(request, template, {"file": file, "preview": previews.preview_of(file)})
 
 
 @require_safe

@@ -314,7 +314,9 @@ def test_the_detail_page_says_what_its_owner_deleted_and_when(as_ops: Client, al
 def test_the_detail_page_says_what_is_being_checked(as_ops: Client, alice: User) -> None:
     signed = Cast.sign(alice, filename="a.png", content_type="image/png")
     Cast.put(signed, b"\x89PNG\r\n\x1a\n"[:5])
-    File.turn(signed.key, Status.PENDING, Status.CHECKING, who="1", what="confirmed", checks=["scan", "image"], step="scan")
+    File.compare_and_set(
+        signed.key, Status.PENDING, Status.CHECKING, who="1", what="confirmed", checks=["scan", "image"], step="scan"
+    )
     text = as_ops.get(page_of(File.objects.get(key=signed.key))).text
     for name, shown in (("status", "checking"), ("checks", "scan, image"), ("step", "scan"), ("policy", "default")):
         assert re.search(rf'field-{name}">.*?<div class="readonly">{shown}</div>', text, re.DOTALL), name
@@ -352,7 +354,7 @@ def test_of_a_picture_that_was_cleaned_it_is_the_clean_one_that_is_looked_at_and
 
 def test_the_detail_page_has_what_happened_and_who_did_it(as_ops: Client, as_alice: Client, alice: User, file: File) -> None:
     request = as_alice.post(f"/files/{file.key}/delete").headers["X-Request-ID"]
-    File.turn(file.key, Status.TRASHED, Status.READY, who="ops:99", what="restored")
+    File.compare_and_set(file.key, Status.TRASHED, Status.READY, who="ops:99", what="restored")
     table = as_ops.get(page_of(file)).text.partition('<table class="trail">')[2].partition("</table>")[0]
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in table.split("<tr>")[2:]]
     link = f'<a href="/admin/auth/user/{alice.pk}/change/">alice</a>'

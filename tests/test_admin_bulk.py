@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from files import checking, documents, jobs, storage, sweeps, tasks, trail, uploads
-from files.documents import File, Past, Status, named
+from files.documents import File, Past, Status, name_fields
 from files.jobs import Action, Job, State
 from files.reasons import Reason
 
@@ -109,7 +109,7 @@ def many(owner: User, count: int, **fields: Any) -> list[str]:
         created_at = trail.now() - timedelta(seconds=count - number)
         known = {"content_type": "text/plain", "size": 5, "kind": "document", "status": "ready", "ready_at": created_at}
         key = fields.get("key", f"u/{owner.pk}/{(7 * number) % 10}{number:020}-a")
-        File(**{**known, "owner_id": str(owner.pk), **named("a"), "created_at": created_at, **fields, "key": key}).save()
+        File(**{**known, "owner_id": str(owner.pk), **name_fields("a"), "created_at": created_at, **fields, "key": key}).save()
         keys.append(key)
     return keys
 

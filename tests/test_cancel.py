@@ -56,7 +56,7 @@ def test_a_cancel_that_won_is_told_so_whatever_a_sweep_does_next(
     as_alice: Client, alice: User, cast: type[Cast], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = cast.sign(alice).key
-    turn = File.turn
+    turn = File.compare_and_set
 
     def turn_before_a_sweep(*change: Any, **fields: Any) -> File | None:
         turned = turn(*change, **fields)
@@ -64,7 +64,7 @@ def test_a_cancel_that_won_is_told_so_whatever_a_sweep_does_next(
         assert not File.objects.keyed([key])
         return turned
 
-    monkeypatch.setattr(File, "turn", turn_before_a_sweep)
+    monkeypatch.setattr(File, "compare_and_set", turn_before_a_sweep)
 
     assert post_json(as_alice, "/api/uploads/cancel", {"key": key}).status_code == 200
 
@@ -149,7 +149,7 @@ def test_a_file_under_its_checks_is_canceled_and_what_was_made_of_it_goes_too(
     uploads.confirm(str(alice.pk), signed.key)
     thumbnail = made_of(signed.key, "thumbnail")
     storage.write(thumbnail, b"RIFF", content_type="image/webp")
-    File.note(signed.key, Status.CHECKING, made=[thumbnail])
+    File.update_if(signed.key, Status.CHECKING, made=[thumbnail])
 
     assert cancel(as_alice, signed.key).status_code == 200
 

@@ -17,7 +17,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from files import names, storage, sweeps, uploads
-from files.documents import File, SpentKey, Status, named
+from files.documents import File, SpentKey, Status, name_fields
 from files.tasks import cleanup_pending, empty_trash
 
 from .conftest import ROOT, Cast
@@ -348,7 +348,7 @@ def test_as_many_as_go_at_once_come_back_by_the_form_that_has_a_token_as_well(as
         "content_type": "application/pdf",
         "size": 5,
         "kind": "document",
-        **named("report.pdf"),
+        **name_fields("report.pdf"),
     }
     ready = {"status": "ready", "created_at": uploads.now(), "ready_at": uploads.now()}
     File._get_collection().insert_many({"_id": key, **fields, **ready} for key in keys)

@@ -164,8 +164,8 @@ def calls(tree: ast.AST, *methods: str) -> Iterator[tuple[ast.Call, ast.Attribut
 
 
 WRITES = (
-    *("save", "turn", "note", "modify", "update", "update_one", "upsert_one", "insert", "delete", "bulk_write", "aggregate"),
-    "find_one_and_update",
+    *("save", "compare_and_set", "update_if", "modify", "update", "update_one", "upsert_one"),
+    *("insert", "delete", "bulk_write", "aggregate", "find_one_and_update"),
 )
 # Reads files, and writes what happened to them into another collection.
 READS = "{'$merge': {'into': cls._get_collection_name(), 'whenMatched': 'replace'}}"
@@ -217,7 +217,7 @@ def test_a_status_is_changed_by_turn_alone_which_names_the_status_it_expects() -
         tree = ast.parse(path.read_text())
         others = calls(tree, "modify", "update", "update_one", "note", "find_one_and_update", "bulk_write")
 
-        assert len(list(calls(tree, "turn"))) >= 2
+        assert len(list(calls(tree, "compare_and_set"))) >= 2
         assert [ast.unparse(call) for call, _ in others if any(word.arg == "status" for word in call.keywords)] == []
 
 
@@ -239,8 +239,8 @@ def test_nothing_leaves_deleting(alice: User, cast: type[Cast]) -> None:
     acts: list[Callable[[], object]] = [
         *(lambda: uploads.confirm(me, file.key), lambda: uploads.rename(me, file.key, "b.pdf")),
         *(lambda: uploads.trash(me, [file.key]), lambda: uploads.restore(me, [file.key])),
-        *(lambda: uploads.dismiss(me, file.key), lambda: uploads.take(file.key, ticket)),
-        *(uploads.due_checks, lambda: uploads.put_off(before, timedelta())),
+        *(lambda: uploads.dismiss(me, file.key), lambda: uploads.claim_check(file.key, ticket)),
+        *(uploads.due_checks, lambda: uploads.postpone_check(before, timedelta())),
     ]
     # As it was when somebody looked at it, a moment before it was claimed.
     for status in (Status.PENDING, Status.CHECKING):

@@ -34,7 +34,7 @@ def files_of(owner: User, count: int, *, same_moment: bool = False, **fields: An
         File(
             key=names.new_key(str(owner.pk), "a.pdf"),
             owner_id=str(owner.pk),
-            **documents.named(f"{number}.pdf"),
+            **documents.name_fields(f"{number}.pdf"),
             kind="document",
             content_type="application/pdf",
             size=5,

@@ -21,7 +21,7 @@ from django.test import Client
 from prometheus_client import CollectorRegistry
 from redis import Redis
 
-from files import checking, health, limits, metrics, sweeps, tasks, uploads, worker
+from files import checking, health, limits, metrics, redis_client, sweeps, tasks, uploads
 from files.documents import File
 from files.reasons import Reason
 from uploadkit import localstack
@@ -177,7 +177,7 @@ def test_without_redis_the_rest_is_told(counted: Counted, monkeypatch: pytest.Mo
     def refuse() -> None:
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(worker, "redis", refuse)
+    monkeypatch.setattr(redis_client, "connection", refuse)
     health.forget()
 
     now = counted.look()

@@ -158,7 +158,7 @@ def test_a_limit_that_is_none_is_refused_with_a_sentence_and_nothing_changes(
 ) -> None:
     answer = as_ops.post(f"{page_of(alice)}quota/", wrong)
     assert 'class="errorlist"' in answer.text
-    assert quotas.of(str(alice.pk)).own == (None, None)
+    assert quotas.standing_of(str(alice.pk)).own == (None, None)
     assert not LogEntry.objects.exists()
 
 
@@ -168,7 +168,7 @@ def test_limits_are_set_by_those_who_may(alice: User, as_bob: Client, as_ops: Cl
     assert client.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 403
     assert as_bob.post(f"{page_of(alice)}quota/", {"max_files": "1"}).status_code == 302
     assert as_ops.get(f"{page_of(alice)}quota/").status_code == 405
-    assert quotas.of(str(alice.pk)).own == (None, None)
+    assert quotas.standing_of(str(alice.pk)).own == (None, None)
 
 
 def test_nobody_has_no_limits(as_ops: Client) -> None:

@@ -63,7 +63,7 @@ def test_where_nothing_is_said_it_is_the_default_which_takes_what_the_settings_t
         key = post_json(as_alice, SIGN, {**WISH, **unsaid}).json()["key"]
         assert File.objects.get(key=key).policy == "default"
 
-    default = policies.named("default")
+    default = policies.policy_named("default")
     assert default == Policy(
         max_size=settings.MAX_UPLOAD_SIZE,
         content_types=("*/*",),

@@ -38,7 +38,7 @@ def wish(size: int) -> dict[str, Any]:
 
 
 def used(owner: User) -> Used:
-    return quotas.of(str(owner.pk)).used
+    return quotas.standing_of(str(owner.pk)).used
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------
@@ -83,24 +83,24 @@ def test_an_owners_own_limit_takes_the_place_of_everybodys(alice: User, settings
 
 def test_an_own_limit_in_bytes_can_be_taken_back(alice: User, settings: Any) -> None:
     quotas.set_limits(str(alice.pk), max_files=7, max_bytes=4)
-    assert quotas.of(str(alice.pk)) == (Used(0, 0), 7, 4, (7, 4))
+    assert quotas.standing_of(str(alice.pk)) == (Used(0, 0), 7, 4, (7, 4))
     with pytest.raises(quotas.Full):
         Cast.sign(alice)
     quotas.set_limits(str(alice.pk), max_files=None, max_bytes=None)
-    assert quotas.of(str(alice.pk)) == (Used(0, 0), None, None, (None, None))
+    assert quotas.standing_of(str(alice.pk)) == (Used(0, 0), None, None, (None, None))
     Cast.sign(alice)
 
 
 def test_of_two_first_signings_at_once_both_pass(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither finds an account, and one of them makes it."""
-    original = quotas._open
+    original = quotas._ensure_account
 
     def overtaken(owner_id: str) -> None:
         monkeypatch.undo()
         Cast.sign(alice)
         original(owner_id)
 
-    monkeypatch.setattr(quotas, "_open", overtaken)
+    monkeypatch.setattr(quotas, "_ensure_account", overtaken)
     Cast.sign(alice)
     assert used(alice) == (2, 10)
 
@@ -271,7 +271,7 @@ def test_killed_before_any_line_it_leaves_what_is_settled_later(act: str) -> Non
 def test_who_is_overtaken_anywhere_gives_nothing_back_twice(place: str, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who removes the same file comes in between, and is done before the other goes on."""
     kept, key = ready(alice), ready(alice)
-    File.turn(key, Status.READY, Status.DELETING, who="1", what="deleted")
+    File.compare_and_set(key, Status.READY, Status.DELETING, who="1", what="deleted")
     original = getattr(quotas, place)
 
     def overtaken(*arguments: Any) -> Any:

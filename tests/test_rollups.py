@@ -216,14 +216,14 @@ def test_many_files_are_counted_in_pieces_and_those_of_one_millisecond_together(
             come(today - DAY + timedelta(milliseconds=millisecond))
     Past._get_collection().insert_one({"_id": "a", "kind": "image", "size": 5, "ready_at": today - DAY})
     pieces: list[tuple[datetime, datetime]] = []
-    count = documents.happened
+    count = documents.totals_by
 
     def noted(when: str, by: str, start: datetime, end: datetime) -> dict[str, Used]:
         if when == "ready_at" and start < today:
             pieces.append((start, end))
         return count(when, by, start, end)
 
-    monkeypatch.setattr(rollups, "happened", noted)
+    monkeypatch.setattr(rollups, "totals_by", noted)
     rollups.catch_up()
 
     assert files_counted() == 12

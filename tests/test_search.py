@@ -27,7 +27,7 @@ from .watching import profiled
 
 def named(owner: User, *wanted: str, **fields: Any) -> None:
     for name in wanted:
-        files_of(owner, 1, **documents.named(name), **fields)
+        files_of(owner, 1, **documents.name_fields(name), **fields)
 
 
 def found(client: Client, **asked: str) -> list[str]:
@@ -251,7 +251,11 @@ def many(owner: User, dice: random.Random) -> None:
     now = uploads.now()
     for file in File.objects.owned_by(str(owner.pk)):
         name = f"{dice.choice(['red', 'Réd', 'blue'])} {dice.randrange(12)}.pdf"
-        fields = {**documents.named(name), "kind": dice.choice(["image", "document", "other"]), "size": dice.randrange(1, 9)}
+        fields = {
+            **documents.name_fields(name),
+            "kind": dice.choice(["image", "document", "other"]),
+            "size": dice.randrange(1, 9),
+        }
         fields["ready_at"] = now - timedelta(minutes=dice.randrange(12))
         File._get_collection().update_one({"_id": file.key}, {"$set": fields})
 
@@ -380,10 +384,10 @@ def test_a_place_of_somebodys_making_shows_no_more_than_the_owners_files(
 def test_every_list_is_read_from_an_index_and_without_a_search_no_further_than_it_shows(alice: User, bob: User) -> None:
     owner = str(alice.pk)
     for kind in Kind:
-        files_of(alice, 400, kind=kind, size=3, **documents.named("common.pdf"))
-        files_of(alice, 30, kind=kind, **documents.named("rare thing.pdf"))
-    files_of(alice, 300, status=Status.TRASHED, **documents.named("rare thing.pdf"))
-    files_of(bob, 500, **documents.named("rare thing.pdf"))
+        files_of(alice, 400, kind=kind, size=3, **documents.name_fields("common.pdf"))
+        files_of(alice, 30, kind=kind, **documents.name_fields("rare thing.pdf"))
+    files_of(alice, 300, status=Status.TRASHED, **documents.name_fields("rare thing.pdf"))
+    files_of(bob, 500, **documents.name_fields("rare thing.pdf"))
     lists = [
         Wanted(words, kind, order) for order in Order for kind in (None, *Kind) for words in ((), ("rar",), ("thing", "r"))
     ]
@@ -447,14 +451,14 @@ def test_as_many_as_there_are_are_filled_in_and_each_is_looked_at_once(alice: Us
 
 def test_who_is_renamed_while_it_is_filled_in_keeps_the_new_name(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     (key,) = of_an_earlier_version(alice, 1, name="old.pdf")
-    made = documents.named
+    made = documents.name_fields
 
     def renamed_meanwhile(name: str) -> dict[str, Any]:
-        monkeypatch.setattr(documents, "named", made)
+        monkeypatch.setattr(documents, "name_fields", made)
         uploads.rename(str(alice.pk), key, "new name.pdf")
         return made(name)
 
-    monkeypatch.setattr(documents, "named", renamed_meanwhile)
+    monkeypatch.setattr(documents, "name_fields", renamed_meanwhile)
 
     assert File.fill_in() == 0
     file = File.objects.get(key=key)
@@ -473,7 +477,7 @@ def test_of_several_words_the_rarest_is_looked_up(as_alice: Client, alice: User)
     """Whichever comes first: the files that have a common one are not all read."""
     keys = files_of(alice, 2000)
     for number, key in enumerate(keys[:2]):
-        File.objects.keyed([key]).update(**documents.named(f"photo {number}.pdf"))
+        File.objects.keyed([key]).update(**documents.name_fields(f"photo {number}.pdf"))
 
     with profiled() as asked:
         found = [keys_in(as_alice.get("/files/", {"q": q}).content.decode()) for q in ("pdf photo", "photo pdf")]

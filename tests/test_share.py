@@ -136,7 +136,7 @@ def test_a_file_has_so_many_links_and_no_more(as_alice: Client, file: File) -> N
     assert Share.objects.count() == shares.LINKS_AT_MOST
     expire(Share.objects.first())
     as_alice.post(f"/files/{file.key}/share", {"expires": "day"}, headers=HTMX)
-    assert len(shares.of(file.owner_id, file.key)) == shares.LINKS_AT_MOST
+    assert len(shares.links_to(file.owner_id, file.key)) == shares.LINKS_AT_MOST
 
 
 def test_the_dialog_has_the_same_as_the_page_and_stays_what_it_is_after_each_act(as_alice: Client, file: File) -> None:

@@ -19,7 +19,7 @@ from .watching import profiled
 
 
 def counted(owner_id: str) -> usage.Usage:
-    found = usage.of(owner_id)
+    found = usage.usage_of(owner_id)
     assert found is not None, "they could not be counted"
     return found
 

@@ -37,7 +37,7 @@ def uploader(name: str = policies.DEFAULT, *, with_list: bool = True) -> dict[st
     if name not in settings.UPLOAD_POLICIES:
         known = ", ".join(settings.UPLOAD_POLICIES)
         raise ImproperlyConfigured(f"{{% uploader {name!r} %}} names no policy: UPLOAD_POLICIES has {known}.")
-    policy = policies.named(name)
+    policy = policies.policy_named(name)
     return {
         "name": name,
         "policy": policy,

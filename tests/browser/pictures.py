@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from files import jobs, names, shares, uploads
-from files.documents import File, Status, named
+from files.documents import File, Status, name_fields
 from files.kinds import kind_of
 from tests.conftest import ROOT, Cast
 from tests.operations import a_month
@@ -63,7 +63,7 @@ def list_files(owner: User) -> None:
         File(
             key=key,
             owner_id=str(owner.pk),
-            **named(name),
+            **name_fields(name),
             kind=kind_of(kind, name),
             content_type=kind,
             size=size,

@@ -9,7 +9,7 @@ from playwright.sync_api import Download, Locator, Page, Route, expect
 
 from files import names as file_names
 from files import storage, sweeps, uploads
-from files.documents import File, Status, named
+from files.documents import File, Status, name_fields
 
 from .conftest import (
     Held,
@@ -40,7 +40,7 @@ def ready(owner: User, count: int, *, since: datetime = NOON, prefix: str = "fil
             File(
                 key=file_names.new_key(str(owner.pk), name),
                 owner_id=str(owner.pk),
-                **named(name),
+                **name_fields(name),
                 kind="document",
                 content_type="text/plain",
                 size=number + 1,

@@ -353,7 +353,7 @@ def name_of(file: File) -> str | None:
     from files import documents
 
     known = {"name": file.name, "sort_name": file.sort_name, "words": file.words}
-    return file.name if known == documents.named(file.name) else None
+    return file.name if known == documents.name_fields(file.name) else None
 
 
 def stored(key: str) -> bytes | None:

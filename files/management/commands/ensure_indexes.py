@@ -18,5 +18,5 @@ class Command(BaseCommand):
             for document in (File, SpentKey, Share, Past, quotas.Account, runs.Run, Job):
                 document.ensure_indexes()
             filled = File.fill_in()
-            quotas.take_in()
+            quotas.charge_for_old_files()
         self.stdout.write("MongoDB's indexes are there." + (f" Files filled in: {filled}." if filled else ""))
