@@ -18,14 +18,14 @@ from django.views.decorators.http import require_GET, require_POST
 from pymongo import DESCENDING
 
 from . import quotas, usage
-from .admin_list import COUNTED_AT_MOST, AtLeast
+from .admin_list import AtLeast
 from .admin_pages import log_act, page, users
 from .documents import File, Past, Status
 from .trail import Event
 
 RECENT = 20  # files, and as many that are gone
 EVENTS = 30
-
+COUNTED_AT_MOST = 1_000  # files of a status; those that are ready are counted for their kinds already
 
 MEGABYTE = 1024 * 1024  # as Django's filesizeformat has it
 
@@ -77,10 +77,10 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
     def owner_view(self, request: HttpRequest, owner_id: str, form: QuotaForm | None = None) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        if not is_somebody(owner_id):
-            raise Http404
         user, files, gone = users([owner_id]).get(owner_id), recent(owner_id), recently_gone(owner_id)
-        events = events_of(files + gone)
+        if not (user or files or gone):
+            raise Http404
+        events, used = events_of(files + gone), usage.usage_of(owner_id)
         quota = quotas.standing_of(owner_id)
         known = users(event.who.rpartition(":")[2] for _file, event in events)
         return page(
@@ -93,8 +93,8 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
             may_see_users=request.user.has_perm("auth.view_user"),
             quota=quota,
             form=(form or QuotaForm.of(quota)) if self.has_quota_permission(request) else None,
-            used=usage.usage_of(owner_id),
-            statuses=statuses(owner_id),
+            used=used,
+            statuses=statuses(owner_id, used),
             files=files,
             events=[(file, event, known.get(event.who.rpartition(":")[2])) for file, event in events],
         )
@@ -140,10 +140,12 @@ def events_of(files: list[dict[str, Any]]) -> list[tuple[dict[str, Any], Event]]
     return sorted(found, key=lambda pair: pair[1].at, reverse=True)[:EVENTS]
 
 
-def statuses(owner_id: str) -> list[tuple[str, int]]:
-    """How many files have each status, up to a bound."""
+def statuses(owner_id: str, used: usage.Usage | None) -> list[tuple[str, int]]:
+    """How many files have each status, up to a bound; those that are READY as `used` has them."""
 
     def count(status: Status) -> int:
+        if used and status is Status.READY:
+            return used.files
         wanted = {"owner_id": owner_id, "status": status}
         found: int = File._get_collection().count_documents(wanted, limit=COUNTED_AT_MOST, hint=BY_OWNER)
         return AtLeast(found) if found == COUNTED_AT_MOST else found
