@@ -200,6 +200,7 @@ def environment(folder: Path, servers: dict[str, Process]) -> dict[str, str]:
         "ADDRESS_RATE": "10000000/m",
         "GITHUB_CLIENT_ID": "bench",
         "GITHUB_CLIENT_SECRET": "bench",
+        "GITHUB_ALLOWED_USERS": "*",
         **localstack.s3_environment(servers["seaweedfs"].port or 0),
     }
 

@@ -162,6 +162,29 @@ def sign_in_exists(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(START, Tags.security)
+def who_may_sign_in(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Everybody can have an account at GitHub, so who may fill the bucket has to be said."""
+    users, organisations = settings.GITHUB_ALLOWED_USERS, settings.GITHUB_ALLOWED_ORGS
+    if users == ["*"] and organisations:
+        return [
+            Error(
+                "GITHUB_ALLOWED_USERS is *, so that GITHUB_ALLOWED_ORGS keeps nobody out.",
+                hint="Unset one of them.",
+                id="files.E026",
+            )
+        ]
+    if settings.GITHUB_CLIENT_ID and not settings.DEBUG and not users and not organisations:
+        return [
+            Error(
+                "Nobody may sign in: neither GITHUB_ALLOWED_ORGS nor GITHUB_ALLOWED_USERS is set.",
+                hint="Name organisations or users of GitHub. GITHUB_ALLOWED_USERS=* lets in whoever has an account there.",
+                id="files.E025",
+            )
+        ]
+    return []
+
+
 @register(START)
 def sites(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.SITE_ORIGINS:
@@ -209,7 +232,7 @@ def time_to_check(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         Error(
             "CHECK_LEASE is over before CLAMD_TIMEOUT, so that the check of a file ends before its scan may.",
             hint="Set CHECK_LEASE to a few times CLAMD_TIMEOUT, like 15m.",
-            id="files.E012",
+            id="files.E014",
         )
     ]
 
@@ -226,7 +249,7 @@ def policies(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """A typo in a policy is named, with what was meant."""
     written: object = settings.UPLOAD_POLICIES
     if not isinstance(written, dict):
-        return [Error("UPLOAD_POLICIES is no dict of dicts.", hint='Write {"default": {}}.', id="files.E009")]
+        return [Error("UPLOAD_POLICIES is no dict of dicts.", hint='Write {"default": {}}.', id="files.E015")]
     faults = [fault for name, said in written.items() for fault in _faults(name, said)]
     if DEFAULT not in written:
         faults.append(Error("UPLOAD_POLICIES has no 'default'.", hint='Add "default": {}.', id="files.E007"))

@@ -21,6 +21,7 @@ AUTHORIZE = "/login/oauth/authorize"
 TOKEN = "/login/oauth/access_token"
 USER = "/api/v3/user"
 EMAILS = "/api/v3/user/emails"
+MEMBERSHIPS = "/api/v3/user/memberships/orgs/"
 
 CLIENT_ID = "look-alike-client"
 CLIENT_SECRET = "look-alike-secret"
@@ -45,12 +46,18 @@ class Person:
         return [{"email": email, "primary": email == self.emails[0], "verified": True} for email in self.emails]
 
 
+HANGS_UP = 0
+
+
 @dataclass(frozen=True)
 class Answer:
+    """With the status `HANGS_UP` none at all: the connection ends."""
+
     status: int
     body: bytes = b""
     content_type: str | None = "application/json; charset=utf-8"
     location: str = ""
+    retry_after: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class Grant:
     person: Person
     redirect_uri: str
     challenge: str
+    scope: list[str]
 
 
 @dataclass
@@ -77,9 +85,11 @@ class GitHub:
     callback: str = ""  # as registered for the OAuth app
     consents: bool = True
     token_as_json: bool = True
+    members: dict[str, dict[int, str]] = field(default_factory=dict)  # of organisations: the states of persons, by their ids
+    unapproved: set[str] = field(default_factory=set)  # organisations that have not approved the OAuth app
     asked: list[Asked] = field(default_factory=list)
     grants: dict[str, Grant] = field(default_factory=dict)
-    tokens: dict[str, Person] = field(default_factory=dict)
+    tokens: dict[str, Grant] = field(default_factory=dict)
     canned: dict[str, Answer] = field(default_factory=dict)
     held: dict[str, threading.Event] = field(default_factory=dict)
 
@@ -105,10 +115,14 @@ class GitHub:
             event.set()
         self.held, self.canned, self.asked = {}, {}, []
         self.consents = self.token_as_json = True
+        self.members, self.unapproved = {}, set()
 
-    def answer(self, path: str, status: int, body: object = b"", content_type: str | None = "application/json") -> None:
+    def answer(
+        self, path: str, status: int, body: object = b"", content_type: str | None = "application/json", retry_after: str = ""
+    ) -> None:
         """Answer `path` so from now on. A `body` that is not bytes is sent as JSON."""
-        self.canned[path] = Answer(status, body if isinstance(body, bytes) else json.dumps(body).encode(), content_type)
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.canned[path] = Answer(status, text, content_type, retry_after=retry_after)
 
     def hold(self, path: str) -> None:
         """Take requests for `path` and do not answer them before `reset`."""
@@ -162,9 +176,11 @@ class GitHub:
             case "POST", "/login/oauth/access_token":
                 return self.access_token(asked.values)
             case "GET", "/api/v3/user":
-                return self.api(asked, Person.profile)
+                return self.api(asked, lambda grant: grant.person.profile())
             case "GET", "/api/v3/user/emails":
-                return self.api(asked, Person.addresses)
+                return self.api(asked, lambda grant: grant.person.addresses())
+        if method == "GET" and asked.path.startswith(MEMBERSHIPS):
+            return self.membership(asked, asked.path.removeprefix(MEMBERSHIPS).lower())
         return _json(404, {"message": "Not Found"})
 
     def authorize(self, query: dict[str, str]) -> Answer:
@@ -175,7 +191,8 @@ class GitHub:
             error = {"error": "access_denied", "error_description": "The user has denied your application access."}
             return _redirect(query["redirect_uri"], **error, state=query["state"])
         code = secrets.token_hex(10)
-        self.grants[code] = Grant(self.visitor, query["redirect_uri"], query["code_challenge"])
+        scope = query.get("scope", "").split()
+        self.grants[code] = Grant(self.visitor, query["redirect_uri"], query["code_challenge"], scope)
         return _redirect(query["redirect_uri"], code=code, state=query["state"])
 
     def fault_of(self, query: dict[str, str]) -> str | None:
@@ -198,8 +215,8 @@ class GitHub:
         if form.get("redirect_uri") != grant.redirect_uri:
             return self.token_answer(error="redirect_uri_mismatch")
         token = f"gho_{secrets.token_hex(18)}"
-        self.tokens[token] = grant.person
-        return self.token_answer(access_token=token, scope="read:user,user:email", token_type="bearer")
+        self.tokens[token] = grant
+        return self.token_answer(access_token=token, scope=",".join(grant.scope), token_type="bearer")
 
     def token_answer(self, **values: str) -> Answer:
         """A refusal is 200 too. GitHub writes a form's encoding for who does not ask for JSON."""
@@ -207,12 +224,25 @@ class GitHub:
             return _json(200, values)
         return Answer(200, urlencode(values).encode(), "application/x-www-form-urlencoded; charset=utf-8")
 
-    def api(self, asked: Asked, read: Callable[[Person], object]) -> Answer:
+    def membership(self, asked: Asked, organisation: str) -> Answer:
+        """Of whoever has the token. GitHub names an organisation in any case of letters."""
+        if organisation in self.unapproved:
+            return _json(403, {"message": f"The `{organisation}` organization has enabled OAuth App access restrictions"})
+
+        def read(grant: Grant) -> dict[str, object] | None:
+            state = self.members.get(organisation, {}).get(grant.person.id)
+            return None if state is None else {"state": state, "role": "member", "organization": {"login": organisation}}
+
+        return self.api(asked, read, "read:org")
+
+    def api(self, asked: Asked, read: Callable[[Grant], object], scope: str = "read:user") -> Answer:
         scheme, _, token = asked.authorization.partition(" ")
-        person = self.tokens.get(token)
-        if scheme.lower() not in ("bearer", "token") or person is None:
+        grant = self.tokens.get(token)
+        if scheme.lower() not in ("bearer", "token") or grant is None:
             return _json(401, {"message": "Bad credentials"})
-        body = read(person)
+        if scope not in grant.scope:
+            return _json(403, {"message": f"You need at least {scope} scope."})
+        body = read(grant)
         return _json(404, {"message": "Not Found"}) if body is None else _json(200, body)
 
 
@@ -230,7 +260,15 @@ class _Handler(BaseHTTPRequestHandler):
         return Asked(urlsplit(self.path).path, dict(parse_qsl(values)), self.headers.get("Authorization", ""))
 
     def send(self, answer: Answer) -> None:
-        headers = {"Content-Type": answer.content_type, "Location": answer.location, "Content-Length": str(len(answer.body))}
+        if answer.status == HANGS_UP:
+            self.close_connection = True
+            return
+        headers = {
+            "Content-Type": answer.content_type,
+            "Location": answer.location,
+            "Retry-After": answer.retry_after,
+            "Content-Length": str(len(answer.body)),
+        }
         with contextlib.suppress(ConnectionError):  # who asked has given up
             self.send_response(answer.status)
             for name, value in headers.items():

@@ -52,8 +52,10 @@ def point_settings_at_servers(worker: str) -> None:
         **localstack.s3_environment(int(s3), bucket=f"test-{worker}"),
         "GITHUB_CLIENT_ID": "test-client",
         "GITHUB_CLIENT_SECRET": "test-secret",
+        "GITHUB_ALLOWED_USERS": "*",
         "BEAT_SCHEDULE_FILE": str(folder / f"{worker}-beat"),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / f"{worker}-metrics"),
     }
-    for name in ("R2_ACCOUNT_ID", "R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY", "PORT", "CLAMD_URL"):
+    elsewhere = ("R2_ACCOUNT_ID", "R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY", "GITHUB_ALLOWED_ORGS")
+    for name in (*elsewhere, "PORT", "CLAMD_URL"):
         os.environ.pop(name, None)

@@ -379,7 +379,7 @@ def test_a_wrong_value_is_named_with_what_to_write(policy: Any, field: str, valu
         ({"default": {}, 5: {}}, "files.E008"),
         ({"default": None}, "files.E009"),
         ({"default": {}, "own": ["max_size"]}, "files.E009"),
-        ([], "files.E009"),
+        ([], "files.E015"),
     ],
 )
 def test_what_are_no_policies_is_said(settings: Any, said: Any, code: str) -> None:

@@ -53,6 +53,7 @@ class Production:
             R2_BUCKET=os.environ["R2_BUCKET"] + "-production",
             GITHUB_CLIENT_ID="production-client",
             GITHUB_CLIENT_SECRET="production-secret",
+            GITHUB_ALLOWED_USERS="*",
         )
 
     def process(self, name: str, port: int | None = None, **more: str) -> Process:

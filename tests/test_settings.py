@@ -97,6 +97,8 @@ REFUSED = [
     ("SIGN_IN_RATE", "30", "SIGN_IN_RATE"),
     ("GITHUB_URL", "https://github.example.com/", ORIGIN),
     ("GITHUB_URL", "github.example.com", ORIGIN),
+    ("GITHUB_ALLOWED_ORGS", "acme,acme.example", "'acme.example' is no login"),
+    ("GITHUB_ALLOWED_USERS", "alice,*", "has * beside names"),
     ("SECURE_SSL_REDIRECT", "maybe", "invalid"),
     ("SECURE_HSTS_SECONDS", "a year", "integer"),
     ("READY_NEEDS", "mongodb,postgres", "READY_NEEDS"),
@@ -142,7 +144,7 @@ def test_a_scan_that_may_take_longer_than_the_whole_check_fails_the_check() -> N
     done = check(CLAMD_URL="tcp://127.0.0.1:3310", CLAMD_TIMEOUT="15m", CHECK_LEASE="15m")
 
     assert done.returncode != 0
-    assert "files.E012" in done.stderr
+    assert "files.E014" in done.stderr
     assert check(CLAMD_TIMEOUT="15m", CHECK_LEASE="15m").returncode == 0, "nothing scans"
 
 
@@ -184,6 +186,8 @@ UNSAFE: list[tuple[dict[str, str | None], str]] = [
     ({"SITE_ORIGINS": "http://files.example.com", "SECURE_SSL_REDIRECT": "0"}, "SITE_ORIGINS has http://files.example.com"),
     ({"R2_SECRET_ACCESS_KEY": "uploadkit-local"}, "R2_SECRET_ACCESS_KEY is the one of `make run`"),
     ({"GITHUB_CLIENT_ID": None, "GITHUB_CLIENT_SECRET": None}, "Nobody can sign in"),
+    ({"GITHUB_ALLOWED_USERS": None}, "neither GITHUB_ALLOWED_ORGS nor GITHUB_ALLOWED_USERS is set"),
+    ({"GITHUB_ALLOWED_ORGS": "acme"}, "GITHUB_ALLOWED_USERS is *"),
     ({"DEBUG": "1"}, "DEBUG is on, and SITE_ORIGINS has https://files.example.com"),
 ]
 SAFE: list[dict[str, str | None]] = [
@@ -191,6 +195,9 @@ SAFE: list[dict[str, str | None]] = [
     {"SITE_ORIGINS": "http://127.0.0.1:8000,http://localhost,http://testserver,http://10.1.2.3", "SECURE_SSL_REDIRECT": "0"},
     {"R2_SECRET_ACCESS_KEY": "uploadkit-local", "R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://127.0.0.1:8333"},
     {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000,http://192.168.1.5:8000", "SECRET_KEY": None},
+    {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000", "GITHUB_ALLOWED_USERS": None},
+    {"GITHUB_ALLOWED_USERS": "", "GITHUB_ALLOWED_ORGS": "acme"},
+    {"GITHUB_ALLOWED_USERS": "alice, 583231", "GITHUB_ALLOWED_ORGS": "acme, globex"},
 ]
 # Children of one process, since to make one takes ten times as long as what is asked of it.
 START = """
@@ -224,6 +231,13 @@ def test_what_is_unsafe_is_refused_and_named_and_nothing_else_is(tmp_path: Path)
         assert sentence in words
     for changes, status, words in zip(SAFE, ended[len(UNSAFE) :], said[len(UNSAFE) :], strict=True):
         assert (status, words) == (0, ""), changes
+
+
+def test_every_fault_that_the_checks_name_has_an_id_of_its_own() -> None:
+    ids = re.findall(r'\bid="(\w+\.\w+)"', (ROOT / "files" / "checks.py").read_text())
+
+    assert len(ids) > 20
+    assert sorted(set(ids)) == sorted(ids)
 
 
 def test_each_process_of_the_procfile_ends_by_itself_and_says_why() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.helpers import complete_social_login
 from allauth.socialaccount.providers.github.views import GitHubOAuth2Adapter
@@ -20,9 +23,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.text import get_text_list
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from . import allowed
+
+logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth's own types are not complete
@@ -39,12 +47,35 @@ class GitHubAdapter(GitHubOAuth2Adapter):  # type: ignore[misc]
         with as_failed_sign_in():
             return super().get_access_token_data(*args, **kwargs)
 
-    def complete_login(self, *args: Any, **kwargs: Any) -> Any:
+    def complete_login(self, request: HttpRequest, app: Any, token: Any, **kwargs: Any) -> Any:
+        """Who came back from GitHub. Nothing is written yet, be it a new user, one who was here before, or a second way in."""
         with as_failed_sign_in():
-            login = super().complete_login(*args, **kwargs)
-        if not login.account.uid.isdecimal():  # str(None) would be one account for everybody
+            login = super().complete_login(request, app, token, **kwargs)
+        uid, name = login.account.uid, str(login.account.extra_data.get("login") or "")
+        if not uid.isdecimal():  # str(None) would be one account for everybody
             raise OAuth2Error("GitHub named no user")
+        if sentence := allowed.why_not(uid, name, lambda organisation: self.membership(organisation, token.token)):
+            logger.info("GitHub's user %s, %r, may not sign in here", uid, name)
+            raise ImmediateHttpResponse(not_allowed(request, sentence))
         return login
+
+    def membership(self, organisation: str, token: str) -> allowed.Membership:
+        headers = {"Authorization": f"token {token}"}
+        with get_adapter().get_requests_session() as session:
+            answer = session.get(f"{self.api_url}/user/memberships/orgs/{organisation}", headers=headers)
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return allowed.Membership.NONE
+        if answer.status_code == HTTPStatus.FORBIDDEN and not is_rate_limit(answer.headers):
+            # The organisation has not approved our OAuth app, or wants its own sign-in first: GitHub says which.
+            logger.warning("GitHub does not tell who is a member of %s: %r", organisation, answer.text[:500])
+            return allowed.Membership.UNTOLD
+        answer.raise_for_status()
+        with as_failed_sign_in():
+            return allowed.Membership(answer.json()["state"])
+
+
+def is_rate_limit(headers: Mapping[str, str]) -> bool:
+    return "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0"
 
 
 @contextlib.contextmanager
@@ -83,7 +114,13 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     following = local_path(request, request.GET.get("next", ""))
     if request.user.is_authenticated:
         return redirect(following or settings.LOGIN_REDIRECT_URL)
-    return render(request, "login.html", {"next": following, "github": github_is_set_up(), "laptop_user": laptop_user()})
+    context = {
+        "next": following,
+        "github": github_is_set_up(),
+        "organisations": get_text_list(settings.GITHUB_ALLOWED_ORGS),
+        "laptop_user": laptop_user(),
+    }
+    return render(request, "login.html", context)
 
 
 @require_POST
@@ -114,6 +151,10 @@ def inactive(request: HttpRequest) -> HttpResponse:
         {"heading": _("Closed"), "sentence": _("This account was closed. Ask whoever runs this site.")},
         status=403,
     )
+
+
+def not_allowed(request: HttpRequest, sentence: str) -> HttpResponse:
+    return render(request, "not_allowed.html", {"heading": _("Not let in"), "sentence": sentence}, status=403)
 
 
 def local_path(request: HttpRequest, url: str) -> str:

@@ -81,6 +81,31 @@ def clamd_url(value: str) -> None:
     raise ValidationError("is not tcp://host:port or unix:///path")
 
 
+# With the underscore of those whom an enterprise manages, alice_acme. What older accounts have besides, an id can stand for.
+GITHUB_LOGIN = re.compile(r"(?=.{1,39}\Z)[a-z\d]+(-[a-z\d]+)*(_[a-z\d]+)?", re.ASCII | re.IGNORECASE)
+
+
+def github_logins(values: list[str]) -> None:
+    for value in values:
+        if not GITHUB_LOGIN.fullmatch(value):
+            raise ValidationError(f"{value!r} is no login: GitHub's have letters, digits and single hyphens, and at most 39")
+
+
+def github_organisations(values: list[str]) -> None:
+    github_logins(values)
+    for value in values:
+        if value.isdecimal():  # it would be taken for a login, which anybody may call theirs
+            raise ValidationError(f"{value!r} is an id: name an organisation by its login")
+
+
+def github_users(values: list[str]) -> None:
+    """Accept `*` alone, or logins and ids."""
+    if "*" in values and len(values) > 1:
+        raise ValidationError("has * beside names: * lets in everybody, so leave out the one or the others")
+    if values != ["*"]:
+        github_logins(values)
+
+
 # --- the site -------------------------------------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", False)
@@ -334,6 +359,9 @@ SIGN_IN_RATE = env.str("SIGN_IN_RATE", "30/m", validate=validate.Regexp(r"[1-9]\
 GITHUB_CLIENT_ID = env.str("GITHUB_CLIENT_ID", "")
 GITHUB_CLIENT_SECRET = env.str("GITHUB_CLIENT_SECRET", "")
 GITHUB_URL = env.str("GITHUB_URL", "https://github.com", validate=origin)
+# Who may sign in; uploadkit.allowed asks. files.checks refuses production with neither.
+GITHUB_ALLOWED_ORGS: list[str] = env.list("GITHUB_ALLOWED_ORGS", [], subcast=str.strip, validate=github_organisations)
+GITHUB_ALLOWED_USERS: list[str] = env.list("GITHUB_ALLOWED_USERS", [], subcast=str.strip, validate=github_users)
 
 # A laptop without a GitHub app signs in by name alone. files.checks makes it an error anywhere else.
 LAPTOP_SIGN_IN = DEBUG and not GITHUB_CLIENT_ID
@@ -359,7 +387,7 @@ SOCIALACCOUNT_PROVIDERS = {
         # Named only for GitHub Enterprise: allauth then asks <url>/api/v3, where github.com has no API.
         **({} if GITHUB_URL == "https://github.com" else {"GITHUB_URL": GITHUB_URL}),
         "OAUTH_PKCE_ENABLED": True,
-        "SCOPE": ["read:user", "user:email"],
+        "SCOPE": ["read:user", "user:email", *(["read:org"] if GITHUB_ALLOWED_ORGS else [])],
     }
 }
 ACCOUNT_ADAPTER = "uploadkit.accounts.AccountAdapter"
