@@ -12,10 +12,10 @@ from datetime import timedelta
 from http import HTTPStatus
 
 from . import storage
-from .probes import OURS, PREFIX, Bench, Broken, Probe, Verdict, described, promises
+from .probes import OURS, Bench, Broken, Probe, Verdict, described, promises
 from .trail import now
 
-LEFT_FOR = timedelta(hours=1)  # what is older under PREFIX is of an examination that was cut
+LEFT_FOR = timedelta(hours=1)  # what is older under PROBES is of an examination that was cut
 
 UNMET = {Verdict.FAIL: "failed", Verdict.NOT_TRIED: "was not tried"}
 WORST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.NOT_TRIED, Verdict.UNSUPPORTED, Verdict.PASS)
@@ -91,7 +91,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _clear(keys: Sequence[str]) -> list[str]:
-    """Delete what is under PREFIX of this examination, and of such as were cut. One by one: that many can be deleted at once is
+    """Delete what is under PROBES of this examination, and of such as were cut. One by one: that many can be deleted at once is
     one of the promises. Return the keys that may still be there.
     """
     if not keys:
@@ -101,7 +101,7 @@ def _clear(keys: Sequence[str]) -> list[str]:
         for key in keys:
             if _gone(key):
                 left.remove(key)
-        for key in storage.some_under(PREFIX, older_than=now() - LEFT_FOR):
+        for key in storage.some_under(storage.PROBES, older_than=now() - LEFT_FOR):
             if OURS.fullmatch(key):
                 _gone(key)
     return left

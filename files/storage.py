@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CHECKSUM = "x-amz-checksum-sha256"
-PROBE = "uploadkit-probe/checksum"  # is never there for longer than a moment
+PROBES = "uploadkit-probe/"  # what is there was put to try the bucket; `files.doctor` deletes what was left
 CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 EVERYWHERE = ("auto", "us-east-1")  # regions that a bucket is made in without naming one
 
@@ -191,18 +192,25 @@ def opening(key: str, length: int) -> Opening | None:
     return Opening(found, answer.data[:length], whole, encoded)
 
 
+def probe_key() -> str:
+    """A key to try the bucket with, which nobody else has."""
+    return f"{PROBES}{secrets.token_urlsafe(16)}"
+
+
 @cache
 def verifies_checksums() -> bool:
     """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what
-    is there has it. Each process tries once, with a byte that must be refused.
+    is there has it. Each process tries until it knows, with a byte that must be refused.
     """
-    put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
+    key = probe_key()
+    put = sign_put(key, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
     answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise BucketError(f"PutObject was answered by {answer.status}", answer.status)
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        delete(PROBE)
-    return answer.status == HTTPStatus.BAD_REQUEST
+    if answer.status == HTTPStatus.BAD_REQUEST:
+        return True
+    _checked("PutObject", answer)  # anything else says nothing of checksums, and must not be remembered
+    with suppress(*Error):
+        delete(key)
+    return False
 
 
 def ending(key: str, size: int, length: int) -> bytes:

@@ -21,7 +21,8 @@ from django.test import Client
 
 from files import doctor, probes, storage
 from files.doctor import Report
-from files.probes import PREFIX, Verdict, promises
+from files.probes import Verdict, promises
+from files.storage import PROBES
 from uploadkit import localstack
 
 from .lifecycle import ask_the_bucket_anew, own_bucket, put_object
@@ -75,7 +76,7 @@ def one(report: Report, name: str) -> doctor.Finding:
 
 
 def left_behind() -> list[str]:
-    return storage.some_under(PREFIX, older_than=datetime.now(UTC) + timedelta(days=1))
+    return storage.some_under(PROBES, older_than=datetime.now(UTC) + timedelta(days=1))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -97,6 +98,7 @@ def test_of_a_server_that_ignores_conditions_it_says_exactly_which_promises_do_n
     with rclone(settings, tmp_path):
         with pytest.raises(CommandError, match=r"^16 of 23 promises hold\. Broken: write-once, race, ") as raised:
             call_command("storage_doctor", "--json", stdout=out)
+        assert not storage.verifies_checksums()
         assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
     said = json.loads(out.getvalue())
@@ -202,7 +204,7 @@ def test_a_bucket_that_goes_down_half_way_is_told_with_what_may_be_left_in_it(
         report = doctor.examine()
 
     assert by_verdict(report) == {Verdict.FAIL: {"multipart", "delete", "delete many", "CORS rule", "lifecycle rule"}}
-    assert report.left and all(key.startswith(PREFIX) for key in report.left)
+    assert report.left and all(key.startswith(PROBES) for key in report.left)
 
 
 def test_admin_keys_that_are_wrong_are_a_failure_of_the_rules_alone(settings: Any) -> None:
@@ -225,8 +227,8 @@ def test_a_probe_that_crashes_takes_no_other_with_it(monkeypatch: pytest.MonkeyP
 
 
 def test_what_an_examination_that_was_cut_has_left_is_deleted_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_object(f"{PREFIX}{'left' * 5}12")
-    others = ("u/1/of-somebody", f"{PREFIX}of-somebody-else")
+    put_object(f"{PROBES}{'left' * 5}12")
+    others = ("u/1/of-somebody", f"{PROBES}of-somebody-else")
     for key in others:
         put_object(key)
     monkeypatch.setattr(doctor, "LEFT_FOR", -timedelta(minutes=1))
