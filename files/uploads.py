@@ -405,8 +405,7 @@ def look_again(file: File) -> content.Look:
     """What the bytes are that people are given. Raises `storage.Missing`, or another `storage.Error`."""
     arrival = storage.opening(file.object_key, content.FIRST)
     if arrival is None:
-        with storage.reading(file.object_key):  # which knows whether it is the object that is missing, or the bucket
-            raise storage.BucketError(f"{file.object_key} was missing a moment ago")
+        raise storage.Missing(file.object_key)
     if not _as_signed(file, arrival.head):
         return content.Look(names.UNKNOWN, Reason.INTEGRITY)
     return _look(file.key, arrival, file.object_key)
