@@ -106,6 +106,22 @@ def laptop_bucket(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register(START)
+def mixed_content(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Browsers block what a page of https sends to http, but for this machine's own loopback."""
+    secure = [site for site in settings.SITE_ORIGINS if site.startswith("https:")]
+    bucket = urlsplit(settings.R2_ENDPOINT_URL)
+    if not secure or bucket.scheme == "https" or _is_loopback(bucket.hostname or ""):
+        return []
+    return [
+        Error(
+            f"R2_ENDPOINT_URL is {settings.R2_ENDPOINT_URL}, where no browser sends a file to from {secure[0]}.",
+            hint="Give the bucket TLS, and write https:// in R2_ENDPOINT_URL.",
+            id="files.E030",
+        )
+    ]
+
+
 def _is_near(site: str) -> bool:
     """Whether an origin is of this machine or of a network that is not the internet."""
     host = urlsplit(site).hostname or ""

@@ -175,6 +175,7 @@ def test_a_database_url_that_is_refused_does_not_tell_its_password() -> None:
 
 # --- what no process of production starts with ------------------------------------------------------------------------
 
+HTTP_BUCKET: dict[str, str | None] = {"R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://10.1.2.3:9000"}
 UNSAFE: list[tuple[dict[str, str | None], str]] = [
     ({"SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
     ({"SECRET_KEY": "a" * 60}, "SECRET_KEY can be guessed"),
@@ -183,6 +184,7 @@ UNSAFE: list[tuple[dict[str, str | None], str]] = [
     ({"SITE_ORIGINS": "http://127.0.0.1:8000"}, "SECURE_SSL_REDIRECT sends everybody"),
     ({"SITE_ORIGINS": "http://files.example.com", "SECURE_SSL_REDIRECT": "0"}, "SITE_ORIGINS has http://files.example.com"),
     ({"R2_SECRET_ACCESS_KEY": "uploadkit-local"}, "R2_SECRET_ACCESS_KEY is the one of `make run`"),
+    (HTTP_BUCKET, "where no browser sends a file to from https://files"),
     ({"GITHUB_CLIENT_ID": None, "GITHUB_CLIENT_SECRET": None}, "Nobody can sign in"),
     ({"DEBUG": "1"}, "DEBUG is on, and SITE_ORIGINS has https://files.example.com"),
 ]
@@ -190,6 +192,7 @@ SAFE: list[dict[str, str | None]] = [
     {},
     {"SITE_ORIGINS": "http://127.0.0.1:8000,http://localhost,http://testserver,http://10.1.2.3", "SECURE_SSL_REDIRECT": "0"},
     {"R2_SECRET_ACCESS_KEY": "uploadkit-local", "R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://127.0.0.1:8333"},
+    {**HTTP_BUCKET, "SITE_ORIGINS": "http://10.1.2.4", "SECURE_SSL_REDIRECT": "0"},
     {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000,http://192.168.1.5:8000", "SECRET_KEY": None},
 ]
 # Children of one process, since to make one takes ten times as long as what is asked of it.
