@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from files.probes import Verdict, promises
 from files.storage import PROBES
 from uploadkit import localstack
 
+from .conftest import ROOT
 from .lifecycle import ask_the_bucket_anew, own_bucket, put_object
 
 PAGE = "/admin/files/storedfile/storage/"
@@ -272,6 +274,30 @@ def test_that_the_bucket_is_down_is_a_finding_and_no_503(as_ops: Client, setting
     answer = as_ops.post(PAGE)
 
     assert (answer.status_code, "0 of 23 promises hold. Broken: reach." in answer.text) == (200, True)
+
+
+def test_what_the_page_has_no_time_for_is_not_tried_and_nothing_is_left(
+    as_ops: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_all_the_time(*args: Any, **options: Any) -> None:
+        monkeypatch.setattr(doctor, "monotonic", lambda: math.inf)
+
+    monkeypatch.setattr(storage, "write_in_parts", take_all_the_time)
+
+    text = as_ops.post(PAGE).text
+
+    assert re.findall(r'class="verdict">([^<]+)<', text) == [*["not tried"] * 4, "unsupported", *["pass"] * 18]
+    assert "18 of 23 promises hold. Not tried, since the time was over: 4." in text
+    assert text.count("manage.py storage_doctor takes as long as it needs") == 4
+    assert left_behind() == []
+
+
+def test_nginx_waits_for_longer_than_the_page_may_take() -> None:
+    waits = re.search(r"location /admin/ \{\s*proxy_read_timeout (\d+)s;", (ROOT / "docs" / "nginx.conf").read_text())
+    config: Any = storage._client().meta.config
+    one_attempt = 2 * config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)  # and its abort
+
+    assert waits and int(waits[1]) > 2 * doctor.FOR_A_PAGE + one_attempt
 
 
 def test_a_permission_of_its_own_is_needed(clerk: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:
