@@ -55,5 +55,6 @@ def point_settings_at_servers(worker: str) -> None:
         "BEAT_SCHEDULE_FILE": str(folder / f"{worker}-beat"),
         "PROMETHEUS_MULTIPROC_DIR": str(folder / f"{worker}-metrics"),
     }
-    for name in ("R2_ACCOUNT_ID", "R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY", "PORT", "CLAMD_URL"):
+    keys = ("R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY")
+    for name in ("R2_ACCOUNT_ID", *keys, "PORT", "CLAMD_URL", "CELERY_BROKER_URL"):
         os.environ.pop(name, None)

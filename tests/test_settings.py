@@ -68,6 +68,7 @@ REFUSED = [
     ("REDIS_URL", "127.0.0.1:6379", "REDIS_URL"),
     ("REDIS_URL", "http://127.0.0.1:6379/0", "REDIS_URL"),
     ("REDIS_URL", "redis://", "REDIS_URL"),
+    ("CELERY_BROKER_URL", "amqp://127.0.0.1:5672//", "CELERY_BROKER_URL"),
     ("DATABASE_URL", "nonsense", "is not a database URL"),
     ("DATABASE_URL", "oracledb://x/y", "is not a database URL"),
     ("R2_BUCKET", None, "not set"),
@@ -286,6 +287,10 @@ def test_a_cluster_that_is_found_by_dns_is_taken() -> None:
 
     # Its hosts are in the DNS, which a test has no business to ask: the value is read, no more.
     assert setting("MONGODB_URI", MONGODB_URI=uri) == repr(uri)
+
+
+def test_the_queue_is_in_the_same_redis_where_nothing_else_is_said() -> None:
+    assert setting("CELERY_BROKER_URL") == repr(PRODUCTION["REDIS_URL"])
 
 
 @pytest.mark.parametrize("name", ["DEBUG", "LAPTOP_SIGN_IN"])
