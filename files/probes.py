@@ -144,6 +144,8 @@ def clock(bench: Bench) -> str:
 
 
 REMEDIES = {
+    "AccessDenied": "See that the keys may read in R2_BUCKET; on R2 the token has Object Read & Write. On AWS they need "
+    "s3:ListBucket as well: without, it is an object that is not there which is denied.",
     "NoSuchBucket": "Check R2_BUCKET, or have manage.py storage_setup make it.",
     "RequestTimeTooSkewed": "Set this machine's clock, and have it kept by NTP.",
 }

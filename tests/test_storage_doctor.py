@@ -188,6 +188,15 @@ def test_keys_that_may_only_read_are_found_by_the_upload(settings: Any, tmp_path
     assert report.left == []
 
 
+def test_keys_that_are_denied_what_is_not_there_may_lack_what_aws_wants_for_that(settings: Any, tmp_path: Path) -> None:
+    """Those that may not list: AWS says 403 of an object that is not there, as any store does where nothing may be read."""
+    with own_bucket(settings, tmp_path, may_write="", may_read=False):
+        found = one(doctor.examine(), "keys")
+
+    assert (found.verdict, found.seen) == (Verdict.FAIL, "answered by 403 AccessDenied")
+    assert "s3:ListBucket" in found.remedy
+
+
 def test_keys_for_objects_alone_keep_all_promises_and_the_rules_are_not_looked_at(settings: Any, tmp_path: Path) -> None:
     settings.SITE_ORIGINS = ["http://testserver"]
     with own_bucket(settings, tmp_path, may_write=""):
