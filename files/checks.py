@@ -91,6 +91,20 @@ def without_tls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security, deploy=True)
+def endless_redirect(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What a proxy says of TLS is believed where there is one, and a web process that speaks TLS itself needs none."""
+    if not settings.SECURE_SSL_REDIRECT or settings.TRUSTED_PROXY_COUNT:
+        return []
+    return [
+        checks.Warning(
+            "SECURE_SSL_REDIRECT is on, and TRUSTED_PROXY_COUNT is 0: behind a proxy with TLS each page redirects to itself.",
+            hint="Set TRUSTED_PROXY_COUNT to the number of proxies in front, or have the web process speak TLS itself.",
+            id="files.W030",
+        )
+    ]
+
+
 @register(START, Tags.security)
 def laptop_bucket(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """The credentials of `make run` are in the source. On this machine's own loopback nobody else can use them."""

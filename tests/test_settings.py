@@ -252,6 +252,14 @@ def test_production_passes_every_check_that_django_has_for_deployment() -> None:
     assert "no issues" in done.stdout
 
 
+def test_pages_that_would_redirect_to_themselves_are_named_before_a_release() -> None:
+    done = check("--deploy", TRUSTED_PROXY_COUNT="0")
+
+    assert (done.returncode, done.stderr.count("files.W030")) == (0, 1), "a web process may speak TLS itself"
+    assert "TRUSTED_PROXY_COUNT is 0" in done.stderr
+    assert "files.W030" not in check("--deploy", TRUSTED_PROXY_COUNT="0", SECURE_SSL_REDIRECT="0").stderr
+
+
 @pytest.mark.parametrize(
     "changes",
     [
