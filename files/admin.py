@@ -159,7 +159,9 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         return redirect(uploads.download_url(file))
 
     def cleanup_view(self, request: HttpRequest) -> HttpResponse:
-        """One batch of the sweep, while the person waits; the beat does the rest."""
+        """One batch of the sweep, while the person waits, up to two minutes where the bucket hardly answers; the beat does the
+        rest.
+        """
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
         swept = runs.recorded(runs.By.ADMIN, sweeps.sweep_once)
@@ -171,12 +173,12 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         return redirect("admin:files_storedfile_changelist")
 
     def storage_view(self, request: HttpRequest) -> HttpResponse:
-        """Examine the bucket, while the person waits. That it is down is a finding too."""
+        """Examine the bucket, while the person waits: as `doctor.examine` says. That it is down is a finding too."""
         if not self.has_doctor_permission(request):
             raise PermissionDenied
         report = None
         if request.method == "POST":
-            report = doctor.examine()
+            report = doctor.examine(patience=doctor.FOR_A_PAGE)
             log_act(request, "Examine the bucket", str(report))
         bucket, endpoint = settings.R2_BUCKET, settings.R2_ENDPOINT_URL
         known = {"bucket": bucket, "endpoint": endpoint, "promises": promises(), "report": report}

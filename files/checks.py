@@ -91,6 +91,20 @@ def without_tls(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security, deploy=True)
+def endless_redirect(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What a proxy says of TLS is believed where there is one, and a web process that speaks TLS itself needs none."""
+    if not settings.SECURE_SSL_REDIRECT or settings.TRUSTED_PROXY_COUNT:
+        return []
+    return [
+        checks.Warning(
+            "SECURE_SSL_REDIRECT is on, and TRUSTED_PROXY_COUNT is 0: behind a proxy with TLS each page redirects to itself.",
+            hint="Set TRUSTED_PROXY_COUNT to the number of proxies in front, or have the web process speak TLS itself.",
+            id="files.W030",
+        )
+    ]
+
+
 @register(START, Tags.security)
 def laptop_bucket(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """The credentials of `make run` are in the source. On this machine's own loopback nobody else can use them."""
@@ -102,6 +116,22 @@ def laptop_bucket(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             "R2_SECRET_ACCESS_KEY is the one of `make run`, which everybody knows.",
             hint="Make a token for the bucket and set R2_ACCESS_KEY_ID and R2_SECRET_ACCESS_KEY.",
             id="files.E024",
+        )
+    ]
+
+
+@register(START)
+def mixed_content(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Browsers block what a page of https sends to http, but for this machine's own loopback."""
+    secure = [site for site in settings.SITE_ORIGINS if site.startswith("https:")]
+    bucket = urlsplit(settings.R2_ENDPOINT_URL)
+    if not secure or bucket.scheme == "https" or _is_loopback(bucket.hostname or ""):
+        return []
+    return [
+        Error(
+            f"R2_ENDPOINT_URL is {settings.R2_ENDPOINT_URL}, where no browser sends a file to from {secure[0]}.",
+            hint="Give the bucket TLS, and write https:// in R2_ENDPOINT_URL.",
+            id="files.E030",
         )
     ]
 

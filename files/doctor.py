@@ -5,17 +5,21 @@ What goes wrong is a finding, and is not logged as well: the log is on standard 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
+from time import monotonic
 
 from . import storage
-from .probes import OURS, PREFIX, Bench, Broken, Probe, Verdict, described, promises
+from .probes import OURS, Bench, Broken, Probe, Verdict, described, promises
 from .trail import now
 
-LEFT_FOR = timedelta(hours=1)  # what is older under PREFIX is of an examination that was cut
+LEFT_FOR = timedelta(hours=1)  # what is older under PROBES is of an examination that was cut
+FOR_A_PAGE = 25.0  # seconds
+LATE = "the time was over; manage.py storage_doctor takes as long as it needs"
 
 UNMET = {Verdict.FAIL: "failed", Verdict.NOT_TRIED: "was not tried"}
 WORST_FIRST = (Verdict.FAIL, Verdict.WARN, Verdict.NOT_TRIED, Verdict.UNSUPPORTED, Verdict.PASS)
@@ -45,6 +49,10 @@ class Report:
         return [finding for finding in self.findings if finding.verdict == Verdict.FAIL]
 
     @property
+    def late(self) -> list[Finding]:
+        return [finding for finding in self.findings if finding.seen == LATE]
+
+    @property
     def worst_first(self) -> list[Finding]:
         return sorted(self.findings, key=lambda finding: WORST_FIRST.index(finding.verdict))
 
@@ -57,17 +65,24 @@ class Report:
         told = f"{passed} of {len(self.findings)} promises hold."
         if self.failed:
             told += f" Broken: {', '.join(finding.name for finding in self.failed)}."
+        if self.late:
+            told += f" Not tried, since the time was over: {len(self.late)}."
         return told
 
 
-def examine() -> Report:
-    """Try all promises of the bucket, by some eighty small requests. At the worst it takes a minute."""
-    bench, findings = Bench(), list[Finding]()
+def examine(*, patience: float = math.inf) -> Report:
+    """Try all promises of the bucket, by some eighty small requests. After `patience` seconds no other is tried, and after as
+    many again nothing more is deleted. The attempt that is under way then can take a minute and a half.
+    """
+    bench, findings, over = Bench(), list[Finding](), monotonic() + patience
     try:
         for probe in promises():
-            findings.append(_found(probe, bench, {finding.name: finding.verdict for finding in findings}))
+            if monotonic() > over:
+                findings.append(Finding(probe.name, probe.promise, Verdict.NOT_TRIED, LATE))
+            else:
+                findings.append(_found(probe, bench, {finding.name: finding.verdict for finding in findings}))
     finally:
-        left = _clear(bench.keys)
+        left = _clear(bench.keys, patience)
     return Report(findings, left)
 
 
@@ -90,18 +105,20 @@ def _reason(error: BaseException) -> str:
     return described(error) if isinstance(error, storage.Error) else f"{type(error).__name__}: {error}"
 
 
-def _clear(keys: Sequence[str]) -> list[str]:
-    """Delete what is under PREFIX of this examination, and of such as were cut. One by one: that many can be deleted at once is
+def _clear(keys: Sequence[str], patience: float) -> list[str]:
+    """Delete what is under PROBES of this examination, and of such as were cut. One by one: that many can be deleted at once is
     one of the promises. Return the keys that may still be there.
     """
     if not keys:
         return []
-    left = list(keys)
+    left, over = list(keys), monotonic() + patience
     with suppress(*storage.Error):  # what is left is said
         for key in keys:
+            if monotonic() > over:
+                return left
             if _gone(key):
                 left.remove(key)
-        for key in storage.some_under(PREFIX, older_than=now() - LEFT_FOR):
+        for key in storage.some_under(storage.PROBES, older_than=now() - LEFT_FOR):
             if OURS.fullmatch(key):
                 _gone(key)
     return left

@@ -67,11 +67,20 @@ class Database(Server):
             cursor.execute("SELECT 1 FROM django_session WHERE session_key = ''")
 
 
-class Queue(Server):
+class Redis(Server):
     name = "redis"
 
     def ask(self) -> None:
         redis_client.connection().ping()
+
+
+class Queue(Server):
+    """Where it has a Redis of its own."""
+
+    name = "queue"
+
+    def ask(self) -> None:
+        redis_client.queue().ping()
 
 
 class Bucket(Server):
@@ -99,8 +108,9 @@ class Worker(Server):
 
 
 def servers() -> list[Server]:
+    queues = [Queue()] if settings.CELERY_BROKER_URL != settings.REDIS_URL else []
     scanners = [Scanner()] if settings.CLAMD_URL else []
-    return [MongoDB(), Database(), Queue(), Bucket(), *scanners, Worker()]
+    return [MongoDB(), Database(), Redis(), Bucket(), *queues, *scanners, Worker()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,14 @@
 """What uploadkit asks of a bucket, promise by promise, and how each is tried: by the URLs and requests that the app itself
 uses.
 
-An attempt returns what it saw, or raises `Broken`. What it puts into the bucket is under `PREFIX`, by a name that it has from
-its `Bench`, for `files.doctor` to delete.
+An attempt returns what it saw, or raises `Broken`. What it puts into the bucket is under `storage.PROBES`, by a name that it
+has from its `Bench`, for `files.doctor` to delete.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,11 +24,10 @@ from urllib3 import BaseHTTPResponse
 
 from . import storage
 from .diagnosis import AHEAD, BEHIND
-from .storage import URL_LIVES, SignedPut
+from .storage import URL_LIVES, SignedPut, probe_key
 from .trail import now
 
-PREFIX = "uploadkit-probe/"
-OURS = re.compile(rf"{PREFIX}[\w-]{{22}}")
+OURS = re.compile(rf"{storage.PROBES}[\w-]{{22}}")
 BODY, TYPE = b"%PDF-", "application/pdf"
 FOREIGN = "https://elsewhere.invalid"
 RACERS = 8
@@ -61,7 +59,7 @@ class Bench:
     keys: list[str] = field(default_factory=list)
 
     def new_key(self) -> str:
-        self.keys.append(unused_key())
+        self.keys.append(probe_key())
         return self.keys[-1]
 
     def signed(self, *, sha256: str | None = None, signed_at: datetime | None = None) -> tuple[str, SignedPut]:
@@ -91,10 +89,6 @@ class Probe:
 
 
 # --- what the attempts share ----------------------------------------------------------------------------------------
-
-
-def unused_key() -> str:
-    return f"{PREFIX}{secrets.token_urlsafe(16)}"
 
 
 def send(put: SignedPut, *, body: bytes = BODY, url: str | None = None, headers: Mapping[str, str] = {}) -> BaseHTTPResponse:
@@ -132,12 +126,12 @@ def refused(key: str, answer: BaseHTTPResponse) -> str:
 
 def reach(bench: Bench) -> str:
     begun = time.perf_counter()
-    storage.preflight(unused_key(), FOREIGN, checksum=False)
+    storage.preflight(probe_key(), FOREIGN, checksum=False)
     return f"answers in {(time.perf_counter() - begun) * 1000:.0f} ms"
 
 
 def clock(bench: Bench) -> str:
-    theirs = storage.preflight(unused_key(), FOREIGN, checksum=False).date
+    theirs = storage.preflight(probe_key(), FOREIGN, checksum=False).date
     if theirs is None:
         raise Broken("the bucket does not say what time it has", verdict=Verdict.UNSUPPORTED)
     ahead = now() - theirs
@@ -150,6 +144,8 @@ def clock(bench: Bench) -> str:
 
 
 REMEDIES = {
+    "AccessDenied": "See that the keys may read in R2_BUCKET; on R2 the token has Object Read & Write. On AWS they need "
+    "s3:ListBucket as well: without, it is an object that is not there which is denied.",
     "NoSuchBucket": "Check R2_BUCKET, or have manage.py storage_setup make it.",
     "RequestTimeTooSkewed": "Set this machine's clock, and have it kept by NTP.",
 }
@@ -157,7 +153,7 @@ REMEDIES = {
 
 def keys(bench: Bench) -> str:
     try:
-        with storage.reading(unused_key()):
+        with storage.reading(probe_key()):
             raise Broken("it has an object by a name that was made up just now", remedy="Check R2_ENDPOINT_URL: that is no S3.")
     except storage.Missing:
         return "known, and may read"
@@ -235,13 +231,13 @@ def checksum(bench: Bench) -> str:
 
 
 def preflight(origin: str, bench: Bench) -> str:
-    if not storage.preflight(unused_key(), origin, checksum=settings.HASH_MAX_SIZE > 0).allowed:
+    if not storage.preflight(probe_key(), origin, checksum=settings.HASH_MAX_SIZE > 0).allowed:
         raise Broken("not allowed")
     return "allowed"
 
 
 def foreign(bench: Bench) -> str:
-    if storage.preflight(unused_key(), FOREIGN, checksum=False).allowed:
+    if storage.preflight(probe_key(), FOREIGN, checksum=False).allowed:
         raise Broken(f"{FOREIGN} is allowed too")
     return "not allowed"
 

@@ -1,7 +1,7 @@
 """The bucket in a few verbs. Nothing else knows boto3.
 
-"Not there" is the one answer of the bucket that is translated (`head` returns None); whatever else goes wrong escapes as
-one of `Error`, for `files.errors` to name the bucket.
+"Not there" is the one answer of the bucket that is translated (`head` and `opening` return None); whatever else goes wrong
+escapes as one of `Error`, for `files.errors` to name the bucket.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import itertools
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ Error = (BotoCoreError, ClientError, HTTPError, BucketError)
 URL_LIVES = 60  # seconds that an upload or download URL is good for
 DELETE_LIMIT = 1000  # keys a DeleteObjects request: https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html
 CHECKSUM = "x-amz-checksum-sha256"
-PROBE = "uploadkit-probe/checksum"  # is never there for longer than a moment
+PROBES = "uploadkit-probe/"  # what is there was put to try the bucket; `files.doctor` deletes what was left
 CORS_HEADERS = ["content-type", "if-none-match", CHECKSUM]  # those of `sign_put`, in lower case and in order, as browsers ask
 EVERYWHERE = ("auto", "us-east-1")  # regions that a bucket is made in without naming one
 
@@ -167,7 +168,7 @@ def send(method: str, url: str, *, body: bytes | None = None, headers: Mapping[s
 
 
 def head(key: str) -> Head | None:
-    """Ask what is stored under `key`; None if nothing is."""
+    """Ask what is stored under `key`; None if nothing is, or no bucket: an answer to HEAD does not say which."""
     answer = _ask("HEAD", key)
     if answer.status == HTTPStatus.NOT_FOUND:
         return None
@@ -178,7 +179,7 @@ def head(key: str) -> Head | None:
 def opening(key: str, length: int) -> Opening | None:
     """Ask what is stored under `key`, and for its first `length` bytes, in one request; None if nothing is."""
     answer = _ask("GET", key, range=f"bytes=0-{length - 1}")
-    if answer.status == HTTPStatus.NOT_FOUND:
+    if _is_missing(answer):
         return None
     if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:  # it is empty, which no signed PUT can have made it
         empty = head(key)
@@ -191,18 +192,25 @@ def opening(key: str, length: int) -> Opening | None:
     return Opening(found, answer.data[:length], whole, encoded)
 
 
+def probe_key() -> str:
+    """A key to try the bucket with, which nobody else has."""
+    return f"{PROBES}{secrets.token_urlsafe(16)}"
+
+
 @cache
 def verifies_checksums() -> bool:
     """Whether the bucket refuses bytes that are not of the checksum which their URL was signed for, as S3 and R2 do: then what
-    is there has it. Each process tries once, with a byte that must be refused.
+    is there has it. Each process tries until it knows, with a byte that must be refused.
     """
-    put = sign_put(PROBE, content_type="text/plain", size=1, lives=URL_LIVES, sha256="0" * 64)
+    key, lives = probe_key(), 15 * 60  # as far as clocks may differ: R2 answers 400 to a link that is over, too
+    put = sign_put(key, content_type="text/plain", size=1, lives=lives, sha256="0" * 64)
     answer = _connections().urlopen("PUT", put.url, body=b"x", headers=put.headers, retries=False, redirect=False)
-    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise BucketError(f"PutObject was answered by {answer.status}", answer.status)
-    if answer.status < HTTPStatus.MULTIPLE_CHOICES:
-        delete(PROBE)
-    return answer.status == HTTPStatus.BAD_REQUEST
+    if answer.status == HTTPStatus.BAD_REQUEST:
+        return True
+    _checked("PutObject", answer)  # anything else says nothing of checksums, and must not be remembered
+    with suppress(*Error):
+        delete(key)
+    return False
 
 
 def ending(key: str, size: int, length: int) -> bytes:
@@ -225,8 +233,7 @@ def reading(key: str) -> Iterator[BinaryIO]:
         timeout=Timeout(connect=2, read=30),
     )
     try:
-        # 404 is a bucket too that has another name, or that is only starting; its files are not gone.
-        if answer.status == HTTPStatus.NOT_FOUND and b"NoSuchKey" in answer.data:
+        if _is_missing(answer):
             raise Missing(key)
         yield cast("BinaryIO", _checked("GetObject", answer))
     finally:
@@ -312,6 +319,11 @@ def _ask(method: str, key: str, **more: str) -> BaseHTTPResponse:
     # By headers, since urllib3 looks at every character of an address.
     target, headers = _signer().authorize(method, _path(key), more)
     return _connections().urlopen(method, target, headers=headers, retries=False, redirect=False, decode_content=False)
+
+
+def _is_missing(answer: BaseHTTPResponse) -> bool:
+    """Whether there is no such object. A bucket by another name, or one that is only starting, is 404 as well."""
+    return answer.status == HTTPStatus.NOT_FOUND and b"NoSuchKey" in answer.data
 
 
 def _checked(operation: str, answer: BaseHTTPResponse) -> BaseHTTPResponse:

@@ -232,7 +232,16 @@ def _found_out(arrival: storage.Opening, look: content.Look) -> dict[str, Any]:
 def _with_its_checksum(arrival: storage.Opening) -> dict[str, object]:
     if arrival.sha256:
         return {"sha256": {"$in": [None, arrival.sha256]}}
-    return {} if storage.verifies_checksums() else {"sha256": None}
+    return {} if _vouches_for_checksums() else {"sha256": None}
+
+
+def _vouches_for_checksums() -> bool:
+    """Whether what the bucket has is of the checksum that was signed. If it does not tell, a worker computes the file's."""
+    try:
+        return storage.verifies_checksums()
+    except storage.Error as error:
+        logger.warning("the bucket does not tell whether it compares checksums: %s", error)
+        return False
 
 
 def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look | None) -> File:
@@ -255,7 +264,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
 
 
 def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
-    unproven = file.sha256 and not arrival.sha256 and not storage.verifies_checksums()
+    unproven = file.sha256 and not arrival.sha256 and not _vouches_for_checksums()
     return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.policy_for(file.policy))
 
 
@@ -396,8 +405,7 @@ def look_again(file: File) -> content.Look:
     """What the bytes are that people are given. Raises `storage.Missing`, or another `storage.Error`."""
     arrival = storage.opening(file.object_key, content.FIRST)
     if arrival is None:
-        with storage.reading(file.object_key):  # which knows whether it is the object that is missing, or the bucket
-            raise storage.BucketError(f"{file.object_key} was missing a moment ago")
+        raise storage.Missing(file.object_key)
     if not _as_signed(file, arrival.head):
         return content.Look(names.UNKNOWN, Reason.INTEGRITY)
     return _look(file.key, arrival, file.object_key)

@@ -115,10 +115,8 @@ class Now(Collector):
             up.add_metric([answer.name], float(answer.problem is None))
             seconds.add_metric([answer.name], answer.ms / 1000)
         yield from (up, seconds)
-        answering = {answer.name for answer in answers if answer.problem is None}
-        if "redis" in answering:
-            yield from queue()
-        if "mongodb" in answering:
+        yield from queue()
+        if any(answer.name == "mongodb" and answer.problem is None for answer in answers):
             yield from waiting()
 
 

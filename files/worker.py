@@ -26,6 +26,6 @@ def was_heard() -> bool:
 
 def backlog() -> dict[str, int]:
     """How many tasks wait, and how many a worker has taken and not ended."""
-    redis = redis_client.connection()
+    redis = redis_client.queue()
     waiting, taken = redis.llen(current_app.conf.task_default_queue), redis.hlen("unacked")
     return {"waiting": cast("int", waiting), "taken": cast("int", taken)}

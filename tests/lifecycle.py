@@ -141,14 +141,16 @@ def keys_in(html: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def own_bucket(settings: Any, folder: Path, *, may_write: str | None = None) -> Iterator[Process]:
-    """Point the app at a SeaweedFS that only this test has. `may_write` confines what the app may write to a prefix."""
+def own_bucket(settings: Any, folder: Path, *, may_write: str | None = None, may_read: bool = True) -> Iterator[Process]:
+    """Point the app at a SeaweedFS that only this test has. `may_write` confines what the app may write to a prefix, and
+    may leave it nothing that it `may_read`.
+    """
     from files import storage
     from uploadkit import localstack
 
     server = localstack.seaweedfs(folder)
     if may_write is not None:
-        _confine(folder / "s3" / "identities.json", settings.R2_BUCKET, may_write)
+        _confine(folder / "s3" / "identities.json", settings.R2_BUCKET, may_write, may_read)
     server.start()
     try:
         server.wait_until_ready()
@@ -198,13 +200,14 @@ def ask_the_bucket_anew() -> None:
         known.cache_clear()
 
 
-def _confine(config: Path, bucket: str, prefix: str) -> None:
+def _confine(config: Path, bucket: str, prefix: str, may_read: bool) -> None:
     identities = json.loads(config.read_text())
+    reading = [f"Read:{bucket}/*", f"List:{bucket}"] if may_read else []
     identities["identities"].append(
         {
             "name": "confined",
             "credentials": [{"accessKey": "confined", "secretKey": "confined"}],
-            "actions": [f"Read:{bucket}/*", f"List:{bucket}", f"Write:{bucket}/{prefix}*"],
+            "actions": [*reading, f"Write:{bucket}/{prefix}*"],
         }
     )
     config.write_text(json.dumps(identities))

@@ -57,5 +57,5 @@ def point_settings_at_servers(worker: str) -> None:
         "PROMETHEUS_MULTIPROC_DIR": str(folder / f"{worker}-metrics"),
     }
     elsewhere = ("R2_ACCOUNT_ID", "R2_ADMIN_ACCESS_KEY_ID", "R2_ADMIN_SECRET_ACCESS_KEY", "GITHUB_ALLOWED_ORGS")
-    for name in (*elsewhere, "PORT", "CLAMD_URL"):
+    for name in (*elsewhere, "PORT", "CLAMD_URL", "CELERY_BROKER_URL"):
         os.environ.pop(name, None)

@@ -28,6 +28,7 @@ PRODUCTION = {
     "SECRET_KEY": "vK9-yqWm3sXzR0dTnbLhJ2uCeFa8gPi5oU7kQxBwYtZr4NlMjEhSf1",
     "SITE_ORIGINS": "https://files.example.com",
     "SECURE_SSL_REDIRECT": "1",
+    "TRUSTED_PROXY_COUNT": "1",
     "GITHUB_CLIENT_ID": CLIENT_ID,
     "GITHUB_CLIENT_SECRET": CLIENT_SECRET,
     "GITHUB_ALLOWED_USERS": "*",

@@ -301,7 +301,21 @@ def test_the_bucket_is_found_to_compare_checksums_itself_and_nothing_is_left_of_
     storage.verifies_checksums.cache_clear()
 
     assert storage.verifies_checksums()
-    assert storage.head(storage.PROBE) is None
+    assert storage.some_under(storage.PROBES, older_than=uploads.now() + DAY) == []
+
+
+def test_what_says_nothing_of_checksums_is_not_remembered_and_a_worker_computes_that_of_the_file(
+    alice: User, settings: Any, tmp_path: Path
+) -> None:
+    """As a refusal does, which a bucket has for many reasons: R2 answers 429 to a second write to one key within a second."""
+    sha256 = hashlib.sha256(LONG).hexdigest()
+    with own_bucket(settings, tmp_path, may_write="u/"):
+        file = send(alice, LONG, "report.txt", "text/plain", sha256=sha256)
+
+        assert (file.checks, outcome(check(file)), again(file).sha256) == (["integrity"], (Status.READY, None), sha256)
+        for _ in range(2):
+            with pytest.raises(storage.BucketError, match="403"):
+                storage.verifies_checksums()
 
 
 @pytest.mark.usefixtures("careless")

@@ -228,6 +228,19 @@ def bring_back(server: localstack.Process, fault: signal.Signals, key: str) -> N
             time.sleep(0.1)
 
 
+def test_a_bucket_that_is_not_there_yet_is_503_and_what_has_arrived_is_confirmed_once_it_is(
+    as_alice: Client, alice: User, cast: type[Cast], settings: Any
+) -> None:
+    """Else a browser would take the file for one that has not arrived, give it up, and its bytes would be deleted."""
+    signed = cast.sign(alice)
+    cast.put(signed)
+    bucket, settings.R2_BUCKET = settings.R2_BUCKET, "not-there-yet"
+
+    assert_refused(confirm(as_alice, signed.key), 503, "unavailable")
+    settings.R2_BUCKET = bucket
+    assert confirm(as_alice, signed.key).status_code == 200
+
+
 def test_mongodb_that_is_down_is_503_by_name(
     as_alice: Client, alice: User, cast: type[Cast], settings: Any, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from celery import current_app
 from django.test import Client
 from redis import Redis
 
@@ -153,6 +154,29 @@ def test_what_the_operator_does_not_need_is_named_and_does_not_take_the_site_awa
 
     assert (answer.status_code, answer.json()["down"]) == (200, [])
     assert answer.json()["servers"]["redis"]["ok"] is False
+
+
+def test_a_queue_with_a_redis_of_its_own_is_counted_there_and_named(
+    fresh: Client, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = settings.CELERY_BROKER_URL = f"{settings.REDIS_URL.rpartition('/')[0]}/63"
+    monkeypatch.setenv("CELERY_BROKER_URL", own)  # which Celery itself looks at first
+    redis_client.queue.cache_clear()
+    try:
+        with current_app.connection_for_write(own) as connection:
+            current_app.send_task("files.tasks.queue_checks", connection=connection)
+        assert worker.backlog()["waiting"] == 1
+        assert fresh.get("/readyz").json()["servers"]["queue"]["ok"]
+
+        monkeypatch.setattr(redis_client, "queue", lambda: Redis(port=1, **settings.REDIS_OPTIONS))
+        health.forget()
+        answer = fresh.get("/readyz")
+        assert (answer.status_code, answer.json()["servers"]["queue"]["problem"]) == (200, "does not answer")
+    finally:
+        with Redis.from_url(own) as queue:
+            queue.flushdb()
+        monkeypatch.undo()
+        redis_client.queue.cache_clear()
 
 
 def test_who_asks_again_within_a_second_gets_the_same_answer(fresh: Client) -> None:

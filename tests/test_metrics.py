@@ -19,7 +19,7 @@ from celery import current_app
 from django.contrib.auth.models import User
 from django.test import Client
 from prometheus_client import CollectorRegistry
-from redis import Redis
+from redis import Redis, RedisError
 
 from files import checking, health, limits, metrics, redis_client, sweeps, tasks, uploads
 from files.documents import File
@@ -175,9 +175,10 @@ def test_the_queue_the_files_that_wait_and_the_servers_are_looked_up(alice: User
 
 def test_without_redis_the_rest_is_told(counted: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
-        raise ConnectionRefusedError
+        raise RedisError
 
-    monkeypatch.setattr(redis_client, "connection", refuse)
+    for of_what in ("connection", "queue"):
+        monkeypatch.setattr(redis_client, of_what, refuse)
     health.forget()
 
     now = counted.look()

@@ -1,14 +1,17 @@
 """Sessions and users are read by statements of our own, and found just as Django's own would find them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
+from celery.beat import ScheduleEntry
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends import db
 from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
+from uploadkit.celery import app
 from uploadkit.sessions import GitHubBackend, PasswordBackend, SessionStore
 
 
@@ -92,3 +95,13 @@ def test_a_new_password_ends_the_other_sessions(alice: User, as_alice: Client) -
     alice.save()
 
     assert as_alice.get("/files/").status_code == 302
+
+
+def test_a_beat_that_is_replaced_each_day_has_old_sessions_cleared_all_the_same() -> None:
+    """Where the disk does not last, its clock begins anew with each container."""
+    with time_machine.travel(datetime(2026, 11, 24, 12, tzinfo=UTC), tick=False) as clock:
+        sessions = ScheduleEntry(name="sessions", app=app, **app.conf.beat_schedule["sessions"])
+        clock.shift(timedelta(hours=23))
+
+        is_due, _next = sessions.is_due()
+        assert is_due

@@ -68,6 +68,7 @@ REFUSED = [
     ("REDIS_URL", "127.0.0.1:6379", "REDIS_URL"),
     ("REDIS_URL", "http://127.0.0.1:6379/0", "REDIS_URL"),
     ("REDIS_URL", "redis://", "REDIS_URL"),
+    ("CELERY_BROKER_URL", "amqp://127.0.0.1:5672//", "CELERY_BROKER_URL"),
     ("DATABASE_URL", "nonsense", "is not a database URL"),
     ("DATABASE_URL", "oracledb://x/y", "is not a database URL"),
     ("R2_BUCKET", None, "not set"),
@@ -177,6 +178,7 @@ def test_a_database_url_that_is_refused_does_not_tell_its_password() -> None:
 
 # --- what no process of production starts with ------------------------------------------------------------------------
 
+HTTP_BUCKET: dict[str, str | None] = {"R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://10.1.2.3:9000"}
 UNSAFE: list[tuple[dict[str, str | None], str]] = [
     ({"SECRET_KEY": "short"}, "SECRET_KEY can be guessed"),
     ({"SECRET_KEY": "a" * 60}, "SECRET_KEY can be guessed"),
@@ -185,6 +187,7 @@ UNSAFE: list[tuple[dict[str, str | None], str]] = [
     ({"SITE_ORIGINS": "http://127.0.0.1:8000"}, "SECURE_SSL_REDIRECT sends everybody"),
     ({"SITE_ORIGINS": "http://files.example.com", "SECURE_SSL_REDIRECT": "0"}, "SITE_ORIGINS has http://files.example.com"),
     ({"R2_SECRET_ACCESS_KEY": "uploadkit-local"}, "R2_SECRET_ACCESS_KEY is the one of `make run`"),
+    (HTTP_BUCKET, "where no browser sends a file to from https://files"),
     ({"GITHUB_CLIENT_ID": None, "GITHUB_CLIENT_SECRET": None}, "Nobody can sign in"),
     ({"GITHUB_ALLOWED_USERS": None}, "neither GITHUB_ALLOWED_ORGS nor GITHUB_ALLOWED_USERS is set"),
     ({"GITHUB_ALLOWED_ORGS": "acme"}, "GITHUB_ALLOWED_USERS is *"),
@@ -194,6 +197,7 @@ SAFE: list[dict[str, str | None]] = [
     {},
     {"SITE_ORIGINS": "http://127.0.0.1:8000,http://localhost,http://testserver,http://10.1.2.3", "SECURE_SSL_REDIRECT": "0"},
     {"R2_SECRET_ACCESS_KEY": "uploadkit-local", "R2_ACCOUNT_ID": None, "R2_ENDPOINT_URL": "http://127.0.0.1:8333"},
+    {**HTTP_BUCKET, "SITE_ORIGINS": "http://10.1.2.4", "SECURE_SSL_REDIRECT": "0"},
     {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000,http://192.168.1.5:8000", "SECRET_KEY": None},
     {"DEBUG": "1", "SITE_ORIGINS": "http://127.0.0.1:8000", "GITHUB_ALLOWED_USERS": None},
     {"GITHUB_ALLOWED_USERS": "", "GITHUB_ALLOWED_ORGS": "acme"},
@@ -262,6 +266,14 @@ def test_production_passes_every_check_that_django_has_for_deployment() -> None:
     assert "no issues" in done.stdout
 
 
+def test_pages_that_would_redirect_to_themselves_are_named_before_a_release() -> None:
+    done = check("--deploy", TRUSTED_PROXY_COUNT="0")
+
+    assert (done.returncode, done.stderr.count("files.W030")) == (0, 1), "a web process may speak TLS itself"
+    assert "TRUSTED_PROXY_COUNT is 0" in done.stderr
+    assert "files.W030" not in check("--deploy", TRUSTED_PROXY_COUNT="0", SECURE_SSL_REDIRECT="0").stderr
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -297,6 +309,10 @@ def test_a_cluster_that_is_found_by_dns_is_taken() -> None:
 
     # Its hosts are in the DNS, which a test has no business to ask: the value is read, no more.
     assert setting("MONGODB_URI", MONGODB_URI=uri) == repr(uri)
+
+
+def test_the_queue_is_in_the_same_redis_where_nothing_else_is_said() -> None:
+    assert setting("CELERY_BROKER_URL") == repr(PRODUCTION["REDIS_URL"])
 
 
 @pytest.mark.parametrize("name", ["DEBUG", "LAPTOP_SIGN_IN"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 from collections.abc import Callable, Iterator
@@ -21,9 +22,11 @@ from django.test import Client
 
 from files import doctor, probes, storage
 from files.doctor import Report
-from files.probes import PREFIX, Verdict, promises
+from files.probes import Verdict, promises
+from files.storage import PROBES
 from uploadkit import localstack
 
+from .conftest import ROOT
 from .lifecycle import ask_the_bucket_anew, own_bucket, put_object
 
 PAGE = "/admin/files/storedfile/storage/"
@@ -75,7 +78,7 @@ def one(report: Report, name: str) -> doctor.Finding:
 
 
 def left_behind() -> list[str]:
-    return storage.some_under(PREFIX, older_than=datetime.now(UTC) + timedelta(days=1))
+    return storage.some_under(PROBES, older_than=datetime.now(UTC) + timedelta(days=1))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -97,6 +100,7 @@ def test_of_a_server_that_ignores_conditions_it_says_exactly_which_promises_do_n
     with rclone(settings, tmp_path):
         with pytest.raises(CommandError, match=r"^16 of 23 promises hold\. Broken: write-once, race, ") as raised:
             call_command("storage_doctor", "--json", stdout=out)
+        assert not storage.verifies_checksums()
         assert [path for path in (tmp_path / "data").rglob("*") if path.is_file()] == []
 
     said = json.loads(out.getvalue())
@@ -184,6 +188,15 @@ def test_keys_that_may_only_read_are_found_by_the_upload(settings: Any, tmp_path
     assert report.left == []
 
 
+def test_keys_that_are_denied_what_is_not_there_may_lack_what_aws_wants_for_that(settings: Any, tmp_path: Path) -> None:
+    """Those that may not list: AWS says 403 of an object that is not there, as any store does where nothing may be read."""
+    with own_bucket(settings, tmp_path, may_write="", may_read=False):
+        found = one(doctor.examine(), "keys")
+
+    assert (found.verdict, found.seen) == (Verdict.FAIL, "answered by 403 AccessDenied")
+    assert "s3:ListBucket" in found.remedy
+
+
 def test_keys_for_objects_alone_keep_all_promises_and_the_rules_are_not_looked_at(settings: Any, tmp_path: Path) -> None:
     settings.SITE_ORIGINS = ["http://testserver"]
     with own_bucket(settings, tmp_path, may_write=""):
@@ -202,7 +215,7 @@ def test_a_bucket_that_goes_down_half_way_is_told_with_what_may_be_left_in_it(
         report = doctor.examine()
 
     assert by_verdict(report) == {Verdict.FAIL: {"multipart", "delete", "delete many", "CORS rule", "lifecycle rule"}}
-    assert report.left and all(key.startswith(PREFIX) for key in report.left)
+    assert report.left and all(key.startswith(PROBES) for key in report.left)
 
 
 def test_admin_keys_that_are_wrong_are_a_failure_of_the_rules_alone(settings: Any) -> None:
@@ -225,8 +238,8 @@ def test_a_probe_that_crashes_takes_no_other_with_it(monkeypatch: pytest.MonkeyP
 
 
 def test_what_an_examination_that_was_cut_has_left_is_deleted_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    put_object(f"{PREFIX}{'left' * 5}12")
-    others = ("u/1/of-somebody", f"{PREFIX}of-somebody-else")
+    put_object(f"{PROBES}{'left' * 5}12")
+    others = ("u/1/of-somebody", f"{PROBES}of-somebody-else")
     for key in others:
         put_object(key)
     monkeypatch.setattr(doctor, "LEFT_FOR", -timedelta(minutes=1))
@@ -270,6 +283,30 @@ def test_that_the_bucket_is_down_is_a_finding_and_no_503(as_ops: Client, setting
     answer = as_ops.post(PAGE)
 
     assert (answer.status_code, "0 of 23 promises hold. Broken: reach." in answer.text) == (200, True)
+
+
+def test_what_the_page_has_no_time_for_is_not_tried_and_nothing_is_left(
+    as_ops: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_all_the_time(*args: Any, **options: Any) -> None:
+        monkeypatch.setattr(doctor, "monotonic", lambda: math.inf)
+
+    monkeypatch.setattr(storage, "write_in_parts", take_all_the_time)
+
+    text = as_ops.post(PAGE).text
+
+    assert re.findall(r'class="verdict">([^<]+)<', text) == [*["not tried"] * 4, "unsupported", *["pass"] * 18]
+    assert "18 of 23 promises hold. Not tried, since the time was over: 4." in text
+    assert text.count("manage.py storage_doctor takes as long as it needs") == 4
+    assert left_behind() == []
+
+
+def test_nginx_waits_for_longer_than_the_page_may_take() -> None:
+    waits = re.search(r"location /admin/ \{\s*proxy_read_timeout (\d+)s;", (ROOT / "docs" / "nginx.conf").read_text())
+    config: Any = storage._client().meta.config
+    one_attempt = 2 * config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout)  # and its abort
+
+    assert waits and int(waits[1]) > 2 * doctor.FOR_A_PAGE + one_attempt
 
 
 def test_a_permission_of_its_own_is_needed(clerk: Callable[..., Client], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 
 from files import trail
 
@@ -47,7 +48,7 @@ def schedule(sender: Celery, **kwargs: object) -> None:
             "schedule": settings.DAYS_COUNTED_EVERY,
             "options": {"expires": settings.DAYS_COUNTED_EVERY.total_seconds()},
         },
-        "sessions": {"task": "files.tasks.clear_sessions", "schedule": 24 * 60 * 60.0},
+        "sessions": {"task": "files.tasks.clear_sessions", "schedule": crontab(hour=3, minute=17)},
     }
 
 

@@ -289,8 +289,9 @@ CACHES = {
 }
 RATELIMIT_IP_META_KEY = "files.limits.client_address"
 
-CELERY_BROKER_URL = REDIS_URL
-if REDIS_URL.startswith("rediss:"):
+# The queue, where it is to have a Redis of its own.
+CELERY_BROKER_URL = env.str("CELERY_BROKER_URL", REDIS_URL, validate=validate.Regexp(r"rediss?://.+"))
+if CELERY_BROKER_URL.startswith("rediss:"):
     CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": ssl.CERT_REQUIRED}  # Celery asks, where redis-py assumes it
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
@@ -444,7 +445,7 @@ if TRUSTED_PROXY_COUNT:
 READY_NEEDS: list[str] = env.list(
     "READY_NEEDS",
     ["mongodb", "database", "redis", "bucket"],
-    validate=validate.ContainsOnly(["mongodb", "database", "redis", "bucket", "scanner", "worker"]),
+    validate=validate.ContainsOnly(["mongodb", "database", "redis", "bucket", "queue", "scanner", "worker"]),
 )
 METRICS_TOKEN = env.str("METRICS_TOKEN", "", validate=validate.Regexp(r"(\S{16,})?\Z", error="has fewer than 16 characters"))
 PROMETHEUS_MULTIPROC_DIR = env.str("PROMETHEUS_MULTIPROC_DIR", str(VAR / "metrics"))
