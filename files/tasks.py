@@ -1,17 +1,23 @@
 import logging
 from datetime import datetime, timedelta
+from functools import partial
 
 from celery import shared_task
 from django.conf import settings
 from django.core.management import call_command
 
 from . import checking, jobs, quotas, rollups, runs, sweeps, trail, worker
+from .alone import run_alone
 
 logger = logging.getLogger(__name__)
 
 
 @shared_task
 def cleanup_pending() -> None:
+    run_alone("cleanup_pending", _clean_up)
+
+
+def _clean_up() -> None:
     swept = runs.recorded(runs.By.BEAT, sweeps.sweep)
     logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
@@ -19,7 +25,7 @@ def cleanup_pending() -> None:
 @shared_task
 def empty_trash() -> None:
     worker.lives()
-    runs.recorded(runs.By.TRASH, sweeps.empty_trash)
+    run_alone("empty_trash", partial(runs.recorded, runs.By.TRASH, sweeps.empty_trash))
 
 
 # Whoever works for longer would no longer have the file. The decoder of a picture may hang where nothing but this ends it.
@@ -32,7 +38,7 @@ def check(key: str, ticket: str, request_id: str | None = None) -> None:
 
 @shared_task
 def settle_quotas() -> None:
-    quotas.settle()
+    run_alone("settle_quotas", quotas.settle)
 
 
 @shared_task
@@ -52,7 +58,7 @@ def queue_jobs() -> None:
 
 @shared_task
 def count_days() -> None:
-    rollups.catch_up()
+    run_alone("count_days", rollups.catch_up)
 
 
 @shared_task

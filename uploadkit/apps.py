@@ -1,8 +1,9 @@
 import os
 import sys
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.conf import settings
+from django.db.models.signals import post_migrate
 
 from .localstack import die_with_parent
 
@@ -15,6 +16,9 @@ class UploadkitConfig(AppConfig):
 
     def ready(self) -> None:
         from . import celery  # noqa: F401  that what the site queues goes where the worker listens, and not to Celery's localhost
+        from .user_ids import raise_next_user_id
+
+        post_migrate.connect(raise_next_user_id, sender=apps.get_app_config("auth"))
 
         if settings.SENTRY_DSN:
             from . import sentry
