@@ -328,9 +328,9 @@ def _claim(key: str, ticket: datetime, **change: Any) -> File | None:
     return File.update_if(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
 
 
-def postpone_check(file: File, wait: timedelta) -> None:
-    """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
-    attempts = max(0, (file.attempts or 0) - 1)
+def postpone_check(file: File, wait: timedelta, *, counted: bool = False) -> None:
+    """Leave a check to a later attempt. This one is `counted` unless the file has nothing to do with why it came to no end."""
+    attempts = max(0, (file.attempts or 0) - (not counted))
     File.update_if(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
 
 
