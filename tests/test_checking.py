@@ -254,8 +254,16 @@ def test_a_policy_cleans_what_is_a_picture_and_not_what_is_called_one(alice: Use
 
 @pytest.mark.parametrize(
     ("body", "name", "content_type"),
-    [(SVG, "drawing.svg", "image/svg+xml"), (isom(b"heic", b"mif1", b"heic"), "photo.heic", "image/heic")],
-    ids=["svg", "heic"],
+    [
+        (SVG, "drawing.svg", "image/svg+xml"),
+        (b'<?xml version="1.0"?><!--' + bytes(content.FIRST).replace(b"\0", b" ") + b"-->" + SVG, "late.svg", "image/svg+xml"),
+        (gzip.compress(SVG), "packed.svgz", "image/svg+xml"),
+        (isom(b"heic", b"mif1", b"heic"), "photo.heic", "image/heic"),
+        (b"IIRO" + random.Random(9).randbytes(300), "camera.orf", "image/x-olympus-orf"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plot.eps", "image/x-eps"),
+        (TEXT, "picture.foo", "image/x-foo"),
+    ],
+    ids=["svg", "svg behind a comment", "svgz", "heic", "raw", "eps", "a type that nobody knows"],
 )
 def test_a_picture_that_cannot_be_cleaned_is_rejected_where_that_is_wished(
     alice: User, body: bytes, name: str, content_type: str
