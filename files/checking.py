@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import itertools
 import logging
+import random
 import shutil
 import time
 from collections.abc import Callable
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
 WAITS = (1, 2, 5, 10, 15)  # seconds, for a MongoDB that is between two primaries
-# Of those that end without a word, since the file crashes its worker, or takes longer than CHECK_LEASE.
+# Of those for which the file may be to blame: it crashes its worker or the scanner, or takes longer than CHECK_LEASE.
 ATTEMPTS = 5
 CHUNK = 1024 * 1024  # bytes
 IN_MEMORY = 16 * 1024 * 1024  # bytes of a picture; more goes to the disk
@@ -122,6 +123,13 @@ def _outcome(checked: Checked) -> str:
         return _rejected(checked, rejected.reason)
     except storage.Missing:
         return _rejected(checked, Reason.INTEGRITY)
+    except scanner.FailedOnStream as error:
+        attempts = checked.file.attempts or 0
+        logger.warning("the scanner failed on %s, attempt %d of %d: %s", checked.file.key, attempts, ATTEMPTS, error)
+        if attempts >= ATTEMPTS:
+            return _rejected(checked, Reason.UNCHECKED)
+        _postpone(checked.file, _backoff(attempts), counted=True)
+        return "put_off"
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
         logger.warning("the check of %s has to wait: %s", checked.file.key, error)
@@ -133,14 +141,19 @@ def _rejected(checked: Checked, reason: Reason) -> str:
     return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
 
 
-def _postpone(file: File) -> None:
+def _backoff(attempts: int) -> timedelta:
+    """1, 2, 4, 8 minutes, and up to as many again: what kills the scanner under other files must not meet them each time."""
+    return AGAIN * 2.0 ** (attempts - 1) * random.uniform(1, 2)  # noqa: S311  no secret
+
+
+def _postpone(file: File, after: timedelta = AGAIN, *, counted: bool = False) -> None:
     """What is down may be MongoDB itself. If it is back soon, nobody has to wait for the end of CHECK_LEASE."""
     for wait in WAITS:
         try:
-            return uploads.postpone_check(file, AGAIN)
+            return uploads.postpone_check(file, after, counted=counted)
         except documents.Error:
             time.sleep(wait)
-    return uploads.postpone_check(file, AGAIN)
+    return uploads.postpone_check(file, after, counted=counted)
 
 
 def _all_steps(checked: Checked) -> bool:

@@ -6,6 +6,7 @@ whatever Pillow raises on them is a rejection. The crash of a decoder cannot be 
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import struct
@@ -52,6 +53,8 @@ HOSTILE = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError, SyntaxError, TypeError),
     *(ValueError, struct.error, zlib.error),
 )
+# What the machine is at fault for. Any other number an OSError has comes of the bytes: no disk seeks to an offset of 2^62.
+MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 # Its size is global, so that there is one picture at a time in a process.
 LOCK = threading.Lock()
 
@@ -115,8 +118,8 @@ def rejecting(max_pixels: int) -> Iterator[None]:
         except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError) as error:
             raise Rejected(Reason.BOMB) from error
         except HOSTILE as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's, and no word about the picture
+            if isinstance(error, OSError) and error.errno in MACHINE:
+                raise
             raise Rejected(Reason.BROKEN) from error
         finally:
             Image.MAX_IMAGE_PIXELS = before

@@ -25,7 +25,7 @@ from .reasons import Reason, Rejected
 
 CHUNK = 64 * 1024
 PATIENCE = 2  # seconds to connect, and for a PING, which clamd answers even while all its threads scan
-SEND_PATIENCE = 20  # seconds for a chunk, which clamd only writes to its disk
+SEND_PATIENCE = 20  # seconds for a chunk, which clamd only writes to its disk, and for the answer about one of a few bytes
 DEEPEST = 101  # archives in archives; clamd's MaxRecursion ends at 100
 
 
@@ -33,14 +33,41 @@ class Unavailable(Exception):
     """The scanner is down, slow, broke off, or cannot be believed. Nothing is known about the stream; try again later."""
 
 
+class FailedOnStream(Unavailable):
+    """The scanner answered before this stream and failed on it, which may be the stream's own doing."""
+
+
 class Stream(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
 def scan(stream: Stream) -> str | None:
-    """The name of what is found; None: clean. Raises Unavailable, and Rejected for what is over a limit of the scanner's."""
+    """The name of what is found; None: clean. Raises Unavailable, FailedOnStream where another stream is scanned or clamd has
+    died of this one, and Rejected for what is over a limit of the scanner's.
+    """
     expect_to_be_told(settings.CLAMD_URL)
-    return ask(limited(stream))
+    try:
+        return ask(limited(stream))
+    except FailedOnStream:
+        if is_up():
+            ask_about(b"any other stream")
+        raise
+
+
+def is_up() -> bool:
+    try:
+        Clamd().check()
+    except Unavailable:
+        return False
+    return True
+
+
+def ask_about(content: bytes) -> str | None:
+    """Scan what cannot be to blame: clamd fails on that where its disk is full, or all its threads are busy."""
+    try:
+        return ask([content], patience=SEND_PATIENCE)
+    except FailedOnStream as failure:
+        raise Unavailable(str(failure)) from failure
 
 
 def limited(stream: Stream) -> Iterator[bytes]:
@@ -58,7 +85,7 @@ def expect_to_be_told(url: str) -> None:
     if not url:
         raise Unavailable("CLAMD_URL is not set.")
     try:
-        ask([nested(DEEPEST)])
+        ask_about(nested(DEEPEST))
     except Rejected:
         return
     raise Unavailable("clamd passes what exceeds its limits. Put `AlertExceedsMax yes` in its clamd.conf and restart it.")
@@ -75,7 +102,8 @@ def nested(depth: int) -> bytes:
     return inner
 
 
-def ask(chunks: Iterable[bytes]) -> str | None:
+def ask(chunks: Iterable[bytes], patience: float | None = None) -> str | None:
+    """`patience` is in seconds, for the answer; None: CLAMD_TIMEOUT."""
     Clamd().check()
     with Clamd() as clamd:
         clamd.begin()
@@ -84,17 +112,17 @@ def ask(chunks: Iterable[bytes]) -> str | None:
                 break
         else:
             clamd.takes(b"")  # the end
-        return clamd.verdict()
+        return clamd.verdict(patience or settings.CLAMD_TIMEOUT.total_seconds())
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
+def unavailable(failure: type[Unavailable] = Unavailable) -> Iterator[None]:
     try:
         yield
     except BufferTooLongError as error:
         raise Rejected(Reason.UNSCANNABLE) from error
     except (ClamdError, OSError, UnicodeDecodeError) as error:
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
+        raise failure(f"{type(error).__name__}: {error}") from error
 
 
 class Clamd(ClamdNetworkSocket):
@@ -135,7 +163,7 @@ class Clamd(ClamdNetworkSocket):
         self.clamd_socket.settimeout(SEND_PATIENCE)
         self._send_command("INSTREAM")
 
-    @unavailable()
+    @unavailable(FailedOnStream)
     def takes(self, chunk: bytes) -> bool:
         """False: clamd has hung up, and its answer says why."""
         try:
@@ -144,9 +172,9 @@ class Clamd(ClamdNetworkSocket):
             return False
         return True
 
-    @unavailable()
-    def verdict(self) -> str | None:
-        self.clamd_socket.settimeout(settings.CLAMD_TIMEOUT.total_seconds())
+    @unavailable(FailedOnStream)
+    def verdict(self, patience: float) -> str | None:
+        self.clamd_socket.settimeout(patience)
         answer = self._recv_response()
         if answer == "INSTREAM size limit exceeded. ERROR":
             raise BufferTooLongError(answer)

@@ -158,9 +158,14 @@ class Check(StrEnum):
     IMAGE = "image"
 
 
-def needed(detected: str, policy: policies.Policy) -> list[Check]:
-    """Which checks a file has to pass after its arrival, by what its bytes are."""
-    picture = detected in PICTURES or (policy.images == policies.Images.CLEAN and detected.startswith("image/"))
+def needed(content_type: str, detected: str, policy: policies.Policy) -> list[Check]:
+    """Which checks a file has to pass after its arrival, by what it says it is and what its bytes are.
+
+    Where pictures are cleaned, none may pass because nobody here knows its format: a camera's raw pictures say where they were
+    taken, too.
+    """
+    claims = any(kind.startswith("image/") for kind in (content_type, detected))
+    picture = detected in PICTURES or (policy.images == policies.Images.CLEAN and claims)
     return [check for check, wanted in ((Check.SCAN, policy.scan), (Check.IMAGE, picture)) if wanted]
 
 
@@ -265,7 +270,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
 
 def _checks(file: File, arrival: storage.Opening, look: content.Look) -> list[Check]:
     unproven = file.sha256 and not arrival.sha256 and not _vouches_for_checksums()
-    return [Check.INTEGRITY] * bool(unproven) + needed(look.detected, policies.policy_for(file.policy))
+    return [Check.INTEGRITY] * bool(unproven) + needed(file.content_type, look.detected, policies.policy_for(file.policy))
 
 
 def _turn_checking(file: File, checks: list[Check], known: dict[str, Any]) -> File | None:
@@ -337,9 +342,9 @@ def _claim(key: str, ticket: datetime, **change: Any) -> File | None:
     return File.update_if(key, Status.CHECKING, having={"check_at": ticket}, check_at=now() + settings.CHECK_LEASE, **change)
 
 
-def postpone_check(file: File, wait: timedelta) -> None:
-    """Leave a check to a later attempt. This one does not count: it is known why it did not come to an end."""
-    attempts = max(0, (file.attempts or 0) - 1)
+def postpone_check(file: File, wait: timedelta, *, counted: bool = False) -> None:
+    """Leave a check to a later attempt. This one is `counted` unless the file has nothing to do with why it came to no end."""
+    attempts = max(0, (file.attempts or 0) - (not counted))
     File.update_if(file.key, Status.CHECKING, having={"check_at": file.check_at}, check_at=now() + wait, attempts=attempts)
 
 
@@ -398,7 +403,7 @@ def check_again(keys: list[str], *, who: str) -> None:
 def all_checks(file: File, detected: str) -> tuple[Check, ...]:
     """Those of a file that was READY, by what its bytes are."""
     sums = [Check.INTEGRITY] * bool(file.sha256)
-    return (Check.CONTENT, *sums, *needed(detected, policies.policy_for(file.policy)))
+    return (Check.CONTENT, *sums, *needed(file.content_type, detected, policies.policy_for(file.policy)))
 
 
 def look_again(file: File) -> content.Look:

@@ -32,7 +32,7 @@ from files.documents import File, SpentKey, Status
 from files.reasons import SENTENCES, Reason
 from uploadkit import localstack
 
-from .clamd import EICAR, Clamd
+from .clamd import EICAR, Clamd, require
 from .conftest import ROOT, post_json
 from .corpus.make import PAGE, SVG, exif, isom, picture, saved
 from .faults.disks import Disk, NoDisk
@@ -254,8 +254,16 @@ def test_a_policy_cleans_what_is_a_picture_and_not_what_is_called_one(alice: Use
 
 @pytest.mark.parametrize(
     ("body", "name", "content_type"),
-    [(SVG, "drawing.svg", "image/svg+xml"), (isom(b"heic", b"mif1", b"heic"), "photo.heic", "image/heic")],
-    ids=["svg", "heic"],
+    [
+        (SVG, "drawing.svg", "image/svg+xml"),
+        (b'<?xml version="1.0"?><!--' + bytes(content.FIRST).replace(b"\0", b" ") + b"-->" + SVG, "late.svg", "image/svg+xml"),
+        (gzip.compress(SVG), "packed.svgz", "image/svg+xml"),
+        (isom(b"heic", b"mif1", b"heic"), "photo.heic", "image/heic"),
+        (b"IIRO" + random.Random(9).randbytes(300), "camera.orf", "image/x-olympus-orf"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "plot.eps", "image/x-eps"),
+        (TEXT, "picture.foo", "image/x-foo"),
+    ],
+    ids=["svg", "svg behind a comment", "svgz", "heic", "raw", "eps", "a type that nobody knows"],
 )
 def test_a_picture_that_cannot_be_cleaned_is_rejected_where_that_is_wished(
     alice: User, body: bytes, name: str, content_type: str
@@ -425,6 +433,35 @@ def test_with_the_scanner_down_for_an_hour_a_file_waits_unscanned_and_is_tried_e
 
     settings.CLAMD_URL = clamd.url
     assert outcome(check(file)) == (Status.READY, None)
+    scanner.expect_to_be_told.cache_clear()
+
+
+def test_a_file_that_kills_the_scanner_each_time_is_rejected_after_a_few_attempts_ever_further_apart(
+    alice: User, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require()
+    clamd = Clamd(tmp_path / "clamd")
+    settings.CLAMD_URL = clamd.url
+
+    def deadly(stream: scanner.Stream) -> Iterator[bytes]:
+        yield stream.read(1)
+        clamd.kill()
+
+    monkeypatch.setattr(scanner, "limited", deadly)
+    file, waits = send_to_scan(alice), []
+    for _ in range(checking.ATTEMPTS - 1):
+        with clamd.running():
+            file = check(file)
+        assert file.status == Status.CHECKING and file.check_at
+        waits.append((file.check_at - uploads.now()) / checking.AGAIN)
+        for _ in range(checking.ATTEMPTS):
+            file = check(taken_over(file))  # while it is down, which takes no attempt
+        file = taken_over(file)
+    with clamd.running():
+        file = check(file)
+
+    assert outcome(file) == (Status.REJECTED, Reason.UNCHECKED)
+    assert all(2**place * 0.99 <= wait <= 2 ** (place + 1) for place, wait in enumerate(waits)), waits
     scanner.expect_to_be_told.cache_clear()
 
 

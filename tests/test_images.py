@@ -505,6 +505,17 @@ def test_a_disk_that_is_full_is_no_word_about_the_picture(monkeypatch: pytest.Mo
             look(made(form), form, clean=True)
 
 
+@pytest.mark.parametrize("offset", [2**45, 2**62, 2**63 - 1, 2**64 - 1])
+def test_an_offset_that_no_disk_can_seek_to_is_the_pictures_fault_and_not_the_disks(offset: int) -> None:
+    with images.Spool(max_size=1) as on_disk:
+        on_disk.write(struct.pack("<2s3HQ", b"II", 43, 8, 0, offset) + bytes(100))
+
+        with pytest.raises(Rejected) as caught:
+            looked_at(on_disk, "image/tiff", clean=False, max_pixels=MAX_PIXELS)
+
+    assert caught.value.reason is Reason.BROKEN
+
+
 def test_pillows_own_limit_is_as_it_was_afterwards() -> None:
     before = Image.MAX_IMAGE_PIXELS
     rejected(b"", "PNG")

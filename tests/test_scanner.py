@@ -235,7 +235,7 @@ def test_a_scanner_that_dies_half_way_has_found_nothing_out(another: Another) ->
     clamd = another()
     scan(b"")
 
-    with pytest.raises(scanner.Unavailable):
+    with pytest.raises(scanner.FailedOnStream):
         scan_zeros(MIB, meanwhile=clamd.kill)
 
 
@@ -247,18 +247,35 @@ def test_a_scanner_that_dies_while_it_is_waited_for_has_found_nothing_out(anothe
         clamd.freeze()
         threading.Timer(0.2, clamd.kill).start()
 
-    with pytest.raises(scanner.Unavailable):
+    with pytest.raises(scanner.FailedOnStream):
         scan_zeros(1, meanwhile=freeze_then_kill)
 
 
-def test_a_scanner_that_cannot_write_a_stream_down_has_found_nothing_out(another: Another, tmp_path: Path) -> None:
+@pytest.mark.parametrize("believed", [True, False], ids=["believed", "asked for the first time"])
+def test_a_scanner_that_can_write_no_stream_down_is_unavailable_and_none_of_them_is_to_blame(
+    another: Another, tmp_path: Path, believed: bool
+) -> None:
     folder = tmp_path / "streams"
     folder.mkdir()
     another(TemporaryDirectory=str(folder))
+    if believed:
+        scan(b"")
     folder.rmdir()
 
-    with pytest.raises(scanner.Unavailable):
+    with pytest.raises(scanner.Unavailable) as caught:
         scan(EICAR)
+
+    assert caught.type is scanner.Unavailable
+
+
+def test_a_scanner_that_hangs_up_on_one_stream_and_takes_another_failed_on_that_one(another: Another) -> None:
+    another(CommandReadTimeout="1", ReadTimeout="1")
+    scan(b"")
+
+    with pytest.raises(scanner.FailedOnStream):
+        scan_zeros(4 * scanner.CHUNK, meanwhile=lambda: time.sleep(2))
+
+    assert scan(b"a report") is None
 
 
 def test_what_the_stream_itself_raises_is_not_blamed_on_the_scanner() -> None:
