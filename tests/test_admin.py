@@ -220,6 +220,15 @@ def test_an_odd_address_is_no_error_of_ours(as_ops: Client, many: None, query: s
     assert as_ops.get(f"{LIST}?{query}").status_code in (200, 302)
 
 
+def test_an_owner_named_by_digits_is_never_taken_for_whoever_has_them_as_an_id(
+    as_ops: Client, alice: User, bob: User, many: None
+) -> None:
+    User.objects.filter(pk=bob.pk).update(username=str(alice.pk))
+    assert names(as_ops.get(f"{LIST}?owner={alice.pk}")) == {"a.png", "b.txt", "e.png", "f.gif"}
+    assert names(as_ops.get(f"{LIST}?owner={bob.pk}")) == {"c.pdf", "d.pdf"}
+    assert f"Id {bob.pk} " in as_ops.get(f"{LIST}owner/{bob.pk}/").text, "by which they are found"
+
+
 def test_filtering_by_owner_keeps_what_else_is_asked(as_ops: Client, many: None) -> None:
     text = as_ops.get(f"{LIST}?q=pdf&o=2&status__exact=ready").text
     for name, value in (("q", "pdf"), ("o", "2"), ("status__exact", "ready")):
