@@ -32,7 +32,7 @@ from .admin_list import (
     searched,
 )
 from .admin_owner import OwnerAdmin, owner_link
-from .admin_pages import log_act, page, users
+from .admin_pages import log_act, log_result, page, users
 from .documents import Status
 from .models import StoredFile
 from .probes import promises
@@ -169,11 +169,12 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         """One batch of the sweep, while the person waits; the beat does the rest."""
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
+        entry = log_act(request, "Clean up now", "Asked for.")
         swept = runs.recorded(runs.By.ADMIN, sweeps.sweep_once)
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."
-        log_act(request, "Clean up now", said)
+        log_result(entry, said)
         self.message_user(request, said, messages.WARNING if swept.refused else messages.SUCCESS)
         return redirect("admin:files_storedfile_changelist")
 
@@ -183,8 +184,9 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
             raise PermissionDenied
         report = None
         if request.method == "POST":
+            entry = log_act(request, "Examine the bucket", "Asked for.")
             report = doctor.examine()
-            log_act(request, "Examine the bucket", str(report))
+            log_result(entry, str(report))
         bucket, endpoint = settings.R2_BUCKET, settings.R2_ENDPOINT_URL
         known = {"bucket": bucket, "endpoint": endpoint, "promises": promises(), "report": report}
         return page(self, request, "storage", title="Is the bucket right?", **known)

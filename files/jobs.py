@@ -251,36 +251,36 @@ def summary(job: Job) -> Summary | None:
 
 
 def start(job: Job) -> Job | None:
-    """None if it was started before, or cancelled."""
+    """None if it was started before, or cancelled. The history is written before: the job goes on whatever the caller does."""
     started = Job.compare_and_set(job.key, (State.ASKED,), state=State.QUEUED, due_at=now() + QUEUED, gone_at=None)
     if started:
-        in_history(started, "Started")
         queue(started)
     return started
 
 
 def cancel(job: Job) -> Job | None:
-    """Stop it behind the batch in hand. What is done is done. None if it has ended before."""
+    """Stop it behind the batch in hand. What is done is done. None if it has ended before. The history is written before."""
     moment = now()
     living = tuple(state for state in State if state not in ENDED)
     return Job.compare_and_set(job.key, living, state=State.CANCELLED, ended_at=moment, gone_at=moment + KEPT)
 
 
-def in_history(job: Job, what: str, *, who: str | None = None) -> None:
-    """Write it into the admin's history, once."""
+def in_history(job: Job, what: str, *, who: str | None = None) -> bool:
+    """Write it into the admin's history, once. Return whether this was that time."""
     user = User.objects.filter(pk=who or job.who).first()
     if user is None:
-        return  # whose history went with them
+        return False  # whose history went with them
     said = f"{what}: {job.action}, {job.chosen}. Job {job.key}."
     if job.started_at:
         said += f" Files looked at: {job.done}, changed: {job.changed}, refused by the bucket: {job.refused}."
-    LogEntry.objects.get_or_create(
+    _entry, written = LogEntry.objects.get_or_create(
         user=user,
         content_type_id=get_content_type_for_model(StoredFile).pk,
         object_repr=f"{job.action}: {job.chosen}"[:200],
         action_flag=CHANGE,
         change_message=said,
     )
+    return written
 
 
 # --- worked on: files.tasks calls these --------------------------------------------------------------------------------------

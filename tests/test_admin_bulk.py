@@ -190,7 +190,7 @@ def test_deleting_asks_first_takes_no_other_and_is_in_the_history(as_ops: Client
     entries = LogEntry.objects.order_by("pk")
     assert {entry.object_id for entry in entries if entry.object_id} == {file.key, of_bob.key}
     assert [entry.change_message.partition(".")[0] for entry in entries if not entry.object_id] == [
-        "Started: delete, 2 selected",
+        "Asked to start: delete, 2 selected",
         "Finished: delete, 2 selected",
     ]
     assert "changed: 2" in entries.last().change_message  # type: ignore[union-attr]
@@ -394,7 +394,7 @@ def test_cancelling_stops_behind_the_batch_in_hand(as_ops: Client, ops: User, al
     assert work(known).done == 3 and jobs.queue_due() == 0
     assert "Cancelled at" in as_ops.get(address(known)).text
     assert "It had ended before." in as_ops.post(address(known, "cancel"), follow=True).text
-    assert LogEntry.objects.filter(change_message__startswith="Cancelled").count() == 1
+    assert LogEntry.objects.filter(change_message__startswith="Asked to cancel").count() == 1
 
 
 def test_with_the_bucket_down_a_job_waits_says_why_and_goes_on(as_ops: Client, alice: User, small: None, settings: Any) -> None:
