@@ -42,10 +42,10 @@ LOOKS_FOR = 2_000  # milliseconds
 MEGABYTE = 1024 * 1024
 SIZES = {
     "-100k": ("Up to 100 KB", 0, 100 * 1024),
-    "100k-1m": ("100 KB to 1 MB", 100 * 1024, MEGABYTE),
-    "1m-10m": ("1 to 10 MB", MEGABYTE, 10 * MEGABYTE),
-    "10m-100m": ("10 to 100 MB", 10 * MEGABYTE, 100 * MEGABYTE),
-    "100m-": ("Over 100 MB", 100 * MEGABYTE, None),
+    "100k-1m": ("100 KB to 1 MB", 100 * 1024 + 1, MEGABYTE),
+    "1m-10m": ("1 to 10 MB", MEGABYTE + 1, 10 * MEGABYTE),
+    "10m-100m": ("10 to 100 MB", 10 * MEGABYTE + 1, 100 * MEGABYTE),
+    "100m-": ("Over 100 MB", 100 * MEGABYTE + 1, None),
 }
 AGES = {
     "hour": ("Past hour", timedelta(hours=1)),
@@ -69,7 +69,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class SizeFilter(admin.SimpleListFilter):
-    """One of some ranges, or two numbers of bytes in the address, like ?size=5000-20000."""
+    """One of some ranges, or two numbers of bytes in the address, like ?size=5000-20000, which has both of them in it."""
 
     title = "size"
     parameter_name = "size"
@@ -79,16 +79,16 @@ class SizeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Files) -> Files:
         least, most = self._range()
-        queryset = queryset.filter(size__gt=least) if least else queryset
-        return queryset.filter(size__lte=most) if most else queryset
+        queryset = queryset.filter(size__gte=least) if least else queryset
+        return queryset if most is None else queryset.filter(size__lte=most)
 
     def _range(self) -> tuple[int, int | None]:
-        """Longer than, and up to, in bytes."""
+        """From, and up to, in bytes."""
         value = self.value() or ""
         if value in SIZES:
             return SIZES[value][1:]
         found = re.fullmatch(r"(\d{0,15})-(\d{0,15})", value, re.ASCII)
-        return (int(found[1] or 0), int(found[2] or 0) or None) if found else (0, None)
+        return (int(found[1] or 0), int(found[2]) if found[2] else None) if found else (0, None)
 
 
 class AgeFilter(admin.SimpleListFilter):
