@@ -32,7 +32,7 @@ from .admin_list import (
     searched,
 )
 from .admin_owner import OwnerAdmin, owner_link
-from .admin_pages import log_act, page, users
+from .admin_pages import log_act, log_result, page, users
 from .documents import Status
 from .models import StoredFile
 from .probes import promises
@@ -47,6 +47,7 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
 
     list_display = ("name", "owner_link", "status", "human_size", "created_at", "content_type")
     list_filter = (OwnerFilter, "status", KindFilter, SizeFilter, AgeFilter, DateFilter, PolicyFilter)
+    lookups = {"status__exact", *(by.parameter_name for by in list_filter if not isinstance(by, str))}
     list_per_page = 50
     list_max_show_all = 200
     show_full_result_count = False
@@ -83,6 +84,12 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         self, request: HttpRequest, queryset: QuerySet[StoredFile], search_term: str
     ) -> tuple[QuerySet[StoredFile], bool]:
         return searched(queryset, search_term), False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """What the filters link to. Django would let through any field with any value: numbers that BSON has no room for, and
+        patterns that MongoDB refuses, which looks as if it were down.
+        """
+        return lookup in self.lookups
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         may = {"may_clean_up": self.has_cleanup_permission(request), "may_examine": self.has_doctor_permission(request)}
@@ -164,11 +171,12 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
         """
         if not self.has_cleanup_permission(request):
             raise PermissionDenied
+        entry = log_act(request, "Clean up now", "Asked for.")
         swept = runs.recorded(runs.By.ADMIN, sweeps.sweep_once)
         said = f"Uploads given up: {swept.expired}. Documents removed, with their objects: {swept.removed}."
         if swept.refused:
             said += f" Refused by the bucket: {swept.refused}; the next sweep tries again."
-        log_act(request, "Clean up now", said)
+        log_result(entry, said)
         self.message_user(request, said, messages.WARNING if swept.refused else messages.SUCCESS)
         return redirect("admin:files_storedfile_changelist")
 
@@ -178,8 +186,9 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
             raise PermissionDenied
         report = None
         if request.method == "POST":
+            entry = log_act(request, "Examine the bucket", "Asked for.")
             report = doctor.examine(patience=doctor.FOR_A_PAGE)
-            log_act(request, "Examine the bucket", str(report))
+            log_result(entry, str(report))
         bucket, endpoint = settings.R2_BUCKET, settings.R2_ENDPOINT_URL
         known = {"bucket": bucket, "endpoint": endpoint, "promises": promises(), "report": report}
         return page(self, request, "storage", title="Is the bucket right?", **known)

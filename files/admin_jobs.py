@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -100,24 +101,19 @@ class JobsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy 
         job = self._fetch(request, key)
         if not self._may(request, job) or job.who != str(request.user.pk):
             raise PermissionDenied
-        files = self._each_to_tell(job)
-        if jobs.start(job):
-            if job.action == Action.DELETE:
-                self.log_deletions(request, files)
-            else:
-                for file in files:
-                    self.log_change(request, file, f"{job.action.capitalize()}.")
+        if job.state == State.ASKED:
+            self._write_history(request, job)
+            jobs.start(job)
         return redirect("admin:files_storedfile_job", job.key)
 
     def cancel_view(self, request: HttpRequest, key: str) -> HttpResponse:
         job = self._fetch(request, key)
         if not self._may(request, job):
             raise PermissionDenied
-        cancelled = jobs.cancel(job)
-        if cancelled is None:
+        if job.state in jobs.LIVING:
+            jobs.in_history(job, "Asked to cancel", who=str(request.user.pk))
+        if jobs.cancel(job) is None:
             messages.warning(request, "It had ended before.")
-        elif job.state != State.ASKED:
-            jobs.in_history(cancelled, "Cancelled", who=str(request.user.pk))
         if job.state == State.ASKED:
             messages.info(request, "Nothing was done.")
             return redirect(f"{reverse('admin:files_storedfile_changelist')}?{job.listed}")
@@ -134,9 +130,11 @@ class JobsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy 
     def _may(self, request: HttpRequest, job: Job) -> bool:
         return request.user.has_perm(f"files.{PERMISSIONS[Action(job.action)]}_storedfile")
 
-    def _each_to_tell(self, job: Job) -> Any:
-        """The files that have an entry of their own in the history."""
+    def _write_history(self, request: HttpRequest, job: Job) -> None:
+        """Before the job is started, which can be tried again: all of the entries, or none."""
         some = list(job.keys) if len(job.keys) <= EACH_IN_THE_HISTORY else []
-        files = StoredFile.objects.filter(pk__in=some, status__in=job.act.takes)
-        len(files)  # read now, since they may soon be gone
-        return files
+        files = list(StoredFile.objects.filter(pk__in=some, status__in=job.act.takes))
+        with transaction.atomic():
+            if jobs.in_history(job, "Asked to start"):
+                for file in files:
+                    self.log_change(request, file, f"Asked to {job.action}, by job {job.key}.")

@@ -42,10 +42,10 @@ LOOKS_FOR = 2_000  # milliseconds
 MEGABYTE = 1024 * 1024
 SIZES = {
     "-100k": ("Up to 100 KB", 0, 100 * 1024),
-    "100k-1m": ("100 KB to 1 MB", 100 * 1024, MEGABYTE),
-    "1m-10m": ("1 to 10 MB", MEGABYTE, 10 * MEGABYTE),
-    "10m-100m": ("10 to 100 MB", 10 * MEGABYTE, 100 * MEGABYTE),
-    "100m-": ("Over 100 MB", 100 * MEGABYTE, None),
+    "100k-1m": ("100 KB to 1 MB", 100 * 1024 + 1, MEGABYTE),
+    "1m-10m": ("1 to 10 MB", MEGABYTE + 1, 10 * MEGABYTE),
+    "10m-100m": ("10 to 100 MB", 10 * MEGABYTE + 1, 100 * MEGABYTE),
+    "100m-": ("Over 100 MB", 100 * MEGABYTE + 1, None),
 }
 AGES = {
     "hour": ("Past hour", timedelta(hours=1)),
@@ -69,7 +69,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class SizeFilter(admin.SimpleListFilter):
-    """One of some ranges, or two numbers of bytes in the address, like ?size=5000-20000."""
+    """One of some ranges, or two numbers of bytes in the address, like ?size=5000-20000, which has both of them in it."""
 
     title = "size"
     parameter_name = "size"
@@ -79,16 +79,16 @@ class SizeFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: Files) -> Files:
         least, most = self._range()
-        queryset = queryset.filter(size__gt=least) if least else queryset
-        return queryset.filter(size__lte=most) if most else queryset
+        queryset = queryset.filter(size__gte=least) if least else queryset
+        return queryset if most is None else queryset.filter(size__lte=most)
 
     def _range(self) -> tuple[int, int | None]:
-        """Longer than, and up to, in bytes."""
+        """From, and up to, in bytes."""
         value = self.value() or ""
         if value in SIZES:
             return SIZES[value][1:]
         found = re.fullmatch(r"(\d{0,15})-(\d{0,15})", value, re.ASCII)
-        return (int(found[1] or 0), int(found[2] or 0) or None) if found else (0, None)
+        return (int(found[1] or 0), int(found[2]) if found[2] else None) if found else (0, None)
 
 
 class AgeFilter(admin.SimpleListFilter):
@@ -187,7 +187,11 @@ def lifetime() -> tuple[datetime, datetime] | None:
 
 
 class OwnerFilter(admin.SimpleListFilter):
-    """A field to type a username or an id into: there are too many owners to choose from."""
+    """A field to type a username or an id into: there are too many owners to choose from.
+
+    Digits are an id and nothing else. GitHub has people whose names are all digits, and what is done to all that is listed must
+    not be done to the files of two owners.
+    """
 
     title = "owner"
     parameter_name = "owner"
@@ -200,11 +204,13 @@ class OwnerFilter(admin.SimpleListFilter):
         return True
 
     def queryset(self, request: HttpRequest, queryset: Files) -> Files:
-        if not self.value():
+        value = self.value() or ""
+        if not value:
             return queryset
-        name = (self.value() or "").replace("\0", "\N{SYMBOL FOR NULL}")  # which no name has, and Postgres takes
-        named = User.objects.filter(username=name).values_list("pk", flat=True)
-        return owned_by(queryset, [name, *map(str, named)])
+        if re.fullmatch(r"\d+", value, re.ASCII):
+            return owned_by(queryset, [value])
+        name = value.replace("\0", "\N{SYMBOL FOR NULL}")  # which no name has, and Postgres takes
+        return owned_by(queryset, map(str, User.objects.filter(username=name).values_list("pk", flat=True)))
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """What else is filtered by, for the form to keep."""

@@ -42,9 +42,9 @@ class QuotaForm(forms.Form):
         megabytes = None if max_bytes is None else round(max_bytes / MEGABYTE, 6)
         return cls(initial={"max_files": quota.own.files, "max_megabytes": megabytes})
 
-    def limits(self) -> dict[str, int | None]:
+    def limits(self) -> quotas.Limits:
         files, megabytes = self.cleaned_data["max_files"], self.cleaned_data["max_megabytes"]
-        return {"max_files": files, "max_bytes": None if megabytes is None else round(megabytes * MEGABYTE)}
+        return quotas.Limits(files, None if megabytes is None else round(megabytes * MEGABYTE))
 
 
 class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy alone
@@ -67,10 +67,11 @@ class OwnerAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic to mypy
         form = QuotaForm(request.POST)
         if not form.is_valid():
             return self.owner_view(request, owner_id, form)
-        quotas.set_limits(owner_id, **form.limits())
-        said = f"Quota: {allowed(quotas.standing_of(owner_id))}."
+        own = form.limits()
+        said = f"Quota: {allowed(quotas.in_force(own))}."
         name = str(users([owner_id]).get(owner_id) or f"Owner {owner_id}")
         log_act(request, name, said, model=User, object_id=owner_id)
+        quotas.set_limits(owner_id, max_files=own.files, max_bytes=own.bytes)
         self.message_user(request, said, messages.SUCCESS)
         return redirect("admin:files_storedfile_owner", owner_id)
 
@@ -104,9 +105,9 @@ def is_somebody(owner_id: str) -> bool:
     return bool(users([owner_id]) or recent(owner_id) or recently_gone(owner_id))
 
 
-def allowed(quota: quotas.Standing) -> str:
-    files = "any number of files" if quota.max_files is None else f"{quota.max_files:,} files"
-    size = "any size" if quota.max_bytes is None else filesizeformat(quota.max_bytes)
+def allowed(limits: quotas.Limits) -> str:
+    files = "any number of files" if limits.files is None else f"{limits.files:,} files"
+    size = "any size" if limits.bytes is None else filesizeformat(limits.bytes)
     return f"{files} of {size} in all"
 
 

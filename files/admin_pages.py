@@ -32,9 +32,12 @@ def users(ids: Iterable[str]) -> dict[str, User]:
 
 def log_act(
     request: HttpRequest, what: str, said: str, *, model: type[Model] = StoredFile, object_id: str | None = None
-) -> None:
-    """Write what was done into the admin's history: of one object, or to no file in particular."""
-    LogEntry.objects.create(
+) -> LogEntry:
+    """Write what is about to be done into the admin's history: to one object, or to no file in particular.
+
+    Before it is done: an entry of what then failed does no harm, and an act without an entry would.
+    """
+    return LogEntry.objects.create(
         user=request.user,  # type: ignore[misc]  # admin_view let only users in
         content_type_id=get_content_type_for_model(model).pk,
         object_id=object_id,
@@ -42,3 +45,8 @@ def log_act(
         action_flag=CHANGE,
         change_message=said,
     )
+
+
+def log_result(entry: LogEntry, said: str) -> None:
+    entry.change_message = said
+    entry.save(update_fields=["change_message"])

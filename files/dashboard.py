@@ -124,8 +124,8 @@ def _stored() -> Stored:
         kinds=_kinds(days),
         rejected=_rejected(days),
         owners=_owners(),
-        pending=_waiting(Status.PENDING, moment, given_up + 2 * settings.CLEANUP_EVERY),
-        checking=_waiting(Status.CHECKING, moment, given_up + 2 * settings.CHECK_LEASE),
+        pending=_pending(moment, given_up + 2 * settings.CLEANUP_EVERY),
+        checking=_checking(moment, given_up + 2 * settings.CHECK_LEASE),
         sweeps=Run.last(RUNS, By.BEAT, By.COMMAND, By.ADMIN),
         trash=Run.last(RUNS // 2, By.TRASH),
     )
@@ -164,16 +164,27 @@ def _owners() -> Bars:
     return Bars(("Owner", "Files", "Bytes"), rows)
 
 
-def _waiting(status: Status, moment: datetime, too_long: timedelta) -> Waiting:
-    counted, younger = [], moment + timedelta(days=1)  # a clock may be ahead
-    for label, age in AGES:
-        older = moment - age if age else datetime.min.replace(tzinfo=UTC)
-        counted.append((label, File.waiting(status, older, younger, COUNTED_AT_MOST + 1)))
-        younger = older
-    oldest = File.waiting_since(status)
-    ages = Bars(("Signed", "Files"), [Row(label, number, (_bounded(number),)) for label, number in counted])
-    number = _bounded(sum(number for _, number in counted))
-    return Waiting(number, oldest, late=oldest is not None and oldest < moment - too_long, ages=ages)
+def _pending(moment: datetime, too_long: timedelta) -> Waiting:
+    counted = [File.waiting(Status.PENDING, *span, COUNTED_AT_MOST + 1) for span in _spans(moment)]
+    return _waiting(counted, File.waiting_since(Status.PENDING), moment - too_long)
+
+
+def _checking(moment: datetime, too_long: timedelta) -> Waiting:
+    since = File.checking_since(COUNTED_AT_MOST + 1)
+    counted = [sum(after < began <= until for began in since) for after, until in _spans(moment)]
+    return _waiting(counted, since[0] if since else None, moment - too_long)
+
+
+def _spans(moment: datetime) -> list[tuple[datetime, datetime]]:
+    """When whatever is of each of the AGES began."""
+    begins = [moment - age if age else datetime.min.replace(tzinfo=UTC) for _label, age in AGES]
+    return list(zip(begins, [moment + timedelta(days=1), *begins], strict=False))  # a clock may be ahead
+
+
+def _waiting(counted: list[int], oldest: datetime | None, too_long_ago: datetime) -> Waiting:
+    rows = [Row(label, number, (_bounded(number),)) for (label, _age), number in zip(AGES, counted, strict=True)]
+    late = oldest is not None and oldest < too_long_ago
+    return Waiting(_bounded(sum(counted)), oldest, late=late, ages=Bars(("Waiting", "Files"), rows))
 
 
 # --- what Redis knows -------------------------------------------------------------------------------------------------------

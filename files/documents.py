@@ -415,6 +415,19 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
         return oldest[0]["created_at"] if oldest else None
 
     @classmethod
+    def checking_since(cls, most: int) -> list[datetime]:
+        """Since when each CHECKING file is being checked, the longest first; `most` of them, those that were signed first.
+
+        By the last event: what staff have checked again may have been signed years ago.
+        """
+        since = {"$ifNull": [{"$last": "$trail.at"}, "$created_at"]}
+        some: list[dict[str, Any]] = [{"$match": {"status": Status.CHECKING}}, {"$limit": most}]
+        found = cls._get_collection().aggregate(
+            [*some, {"$project": {"_id": 0, "since": since}}, {"$sort": {"since": 1}}], hint=OF_STATUS
+        )
+        return [raw["since"] for raw in found]
+
+    @classmethod
     def compare_and_set(
         cls,
         key: str,

@@ -31,7 +31,7 @@ from django.contrib.admin.options import get_content_type_for_model
 from django.contrib.auth.models import User
 from django.db import InterfaceError, OperationalError
 from mongoengine import BinaryField, DateTimeField, Document, IntField, ListField, StringField
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
 from . import checking, storage, sweeps, trail, uploads
@@ -46,8 +46,9 @@ SLICE = 10  # seconds of work, after which a job goes to the end of the queue: u
 QUEUED = timedelta(minutes=1)  # until one that was queued is queued again, since the queue may have lost it
 AGAIN = timedelta(seconds=15)  # after the bucket was down
 PACE = 2  # seconds between looks at how far the checks are
-ATTEMPTS = 5  # that end without a batch being done
-LOOKS_FOR = 60  # seconds, for the next batch: where a query has no index all files are gone through
+ATTEMPTS = 5  # that end where they began
+WINDOW = 50_000  # files among which the next batch is looked for; where the query has no index each is read
+LOOKS_FOR = 60  # seconds, for that
 COUNTS_FOR = 20  # seconds, once
 ASKED_LIVES = timedelta(days=1)
 SUMMED_UP = 10_000  # files of which the page that asks knows owners and statuses
@@ -115,7 +116,9 @@ class Job(Document):  # type: ignore[misc]  # mongoengine has no types
     attempts: int = IntField(default=0)
     batch: list[str] = ListField(StringField())  # in hand
     cursor_at: datetime | None = DateTimeField()
-    cursor_key: str | None = StringField()  # with cursor_at, the last file of the batch in hand, or of the one before
+    # Where the search goes on: behind the last file of the batch in hand, or of the one before; without a key, behind all files
+    # of that moment.
+    cursor_key: str | None = StringField()
     waits: str | None = StringField()  # why
     total: int | None = IntField()
     done: int = IntField(default=0)
@@ -251,36 +254,36 @@ def summary(job: Job) -> Summary | None:
 
 
 def start(job: Job) -> Job | None:
-    """None if it was started before, or cancelled."""
+    """None if it was started before, or cancelled. The history is written before: the job goes on whatever the caller does."""
     started = Job.compare_and_set(job.key, (State.ASKED,), state=State.QUEUED, due_at=now() + QUEUED, gone_at=None)
     if started:
-        in_history(started, "Started")
         queue(started)
     return started
 
 
 def cancel(job: Job) -> Job | None:
-    """Stop it behind the batch in hand. What is done is done. None if it has ended before."""
+    """Stop it behind the batch in hand. What is done is done. None if it has ended before. The history is written before."""
     moment = now()
     living = tuple(state for state in State if state not in ENDED)
     return Job.compare_and_set(job.key, living, state=State.CANCELLED, ended_at=moment, gone_at=moment + KEPT)
 
 
-def in_history(job: Job, what: str, *, who: str | None = None) -> None:
-    """Write it into the admin's history, once."""
+def in_history(job: Job, what: str, *, who: str | None = None) -> bool:
+    """Write it into the admin's history, once. Return whether this was that time."""
     user = User.objects.filter(pk=who or job.who).first()
     if user is None:
-        return  # whose history went with them
+        return False  # whose history went with them
     said = f"{what}: {job.action}, {job.chosen}. Job {job.key}."
     if job.started_at:
         said += f" Files looked at: {job.done}, changed: {job.changed}, refused by the bucket: {job.refused}."
-    LogEntry.objects.get_or_create(
+    _entry, written = LogEntry.objects.get_or_create(
         user=user,
         content_type_id=get_content_type_for_model(StoredFile).pk,
         object_repr=f"{job.action}: {job.chosen}"[:200],
         action_flag=CHANGE,
         change_message=said,
     )
+    return written
 
 
 # --- worked on: files.tasks calls these --------------------------------------------------------------------------------------
@@ -371,24 +374,49 @@ def _go_on(job: Job) -> Job | None:
         if waiting:
             queue(waiting, PACE)
         return None
-    files = _next(job)
-    if not files:
-        _end(job, State.FINISHED)
-        return None
-    last = files[-1]
-    return _hold(job, batch=[raw["_id"] for raw in files], cursor_at=last["created_at"], cursor_key=last["_id"])
+    files, end = _next(job)
+    if files:
+        last = files[-1]
+        return _hold(job, batch=[raw["_id"] for raw in files], cursor_at=last["created_at"], cursor_key=last["_id"])
+    if end:
+        return _hold(job, cursor_at=end, cursor_key=None, attempts=0)
+    _end(job, State.FINISHED)
+    return None
 
 
-def _next(job: Job) -> list[dict[str, Any]]:
-    behind: dict[str, Any] = {}
-    if job.cursor_at is not None:
-        later = [{"created_at": {"$gt": job.cursor_at}}, {"_id": {"$gt": job.cursor_key}}]
-        behind = {"created_at": {"$gte": job.cursor_at}, "$or": later}
+def _next(job: Job) -> tuple[list[dict[str, Any]], datetime | None]:
+    """The next batch, out of the WINDOW files that are next whether they match or not; and the moment up to which it looked, or
+    None if that was all.
+
+    So the cursor moves on where nothing matches for long. A search through all the rest, cut off, would begin anew each time.
+    """
+    files, ahead, by_time = File._get_collection(), _ahead(job), {"created_at": ASCENDING, "_id": ASCENDING}
     with pymongo.timeout(LOOKS_FOR):
-        found = File._get_collection().find(job.of_its_files(**behind), {"created_at": 1})
         if job.keys:
-            found = found.hint({"_id": ASCENDING})
-        return found.sort({"created_at": ASCENDING, "_id": ASCENDING}).limit(job.act.batch).to_list()  # type: ignore[no-any-return]
+            found = files.find(job.of_its_files(**ahead), WHEN, hint={"_id": ASCENDING})
+            return found.sort(by_time).limit(job.act.batch).to_list(), None
+        moments = ahead.get("created_at", {})
+        there = {"created_at": {**moments, "$lte": job.asked_at}}
+        beyond = next(files.find(there, WHEN, hint=BY_TIME).sort(by_time).skip(WINDOW).limit(1), None)
+        end = beyond and beyond["created_at"]
+        window = ahead | {"created_at": {**moments, "$lte": end or job.asked_at}}
+        return files.find(job.of_its_files(**window), WHEN).sort(by_time).limit(job.act.batch).to_list(), end
+
+
+def _ahead(job: Job) -> dict[str, Any]:
+    """MongoDB's query for what is behind the cursor.
+
+    Not as a `$or`: its part with the key may be looked up in the index of all keys, and that be read to its end.
+    """
+    if job.cursor_at is None:
+        return {}
+    if job.cursor_key is None:
+        return {"created_at": {"$gt": job.cursor_at}}
+    return {"created_at": {"$gte": job.cursor_at}, "$nor": [{"created_at": job.cursor_at, "_id": {"$lte": job.cursor_key}}]}
+
+
+WHEN = {"created_at": True}
+BY_TIME = {"created_at": DESCENDING, "_id": DESCENDING}
 
 
 def _of_its_doing(job: Job) -> dict[str, Any]:

@@ -114,12 +114,15 @@ class Full(Refusal):
 def standing_of(owner_id: str) -> Standing:
     """Where the owner stands."""
     known = Account._get_collection().find_one({"_id": owner_id}, ("files", "bytes", "max_files", "max_bytes")) or {}
-    max_files, max_bytes = known.get("max_files"), known.get("max_bytes")
-    return Standing(
-        Used(known.get("files", 0), known.get("bytes", 0)),
-        settings.QUOTA_FILES if max_files is None else max_files,
-        settings.QUOTA_BYTES if max_bytes is None else max_bytes,
-        Limits(max_files, max_bytes),
+    own = Limits(known.get("max_files"), known.get("max_bytes"))
+    return Standing(Used(known.get("files", 0), known.get("bytes", 0)), *in_force(own), own)
+
+
+def in_force(own: Limits) -> Limits:
+    """What holds for an owner with these limits of their own."""
+    return Limits(
+        settings.QUOTA_FILES if own.files is None else own.files,
+        settings.QUOTA_BYTES if own.bytes is None else own.bytes,
     )
 
 

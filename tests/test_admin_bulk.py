@@ -20,6 +20,7 @@ from files.reasons import Reason
 from .conftest import Cast
 from .corpus.make import picture, saved
 from .lifecycle import Actor, ask_the_bucket_anew, backdate, disagreements, objects, put_object, somebody
+from .watching import profiled
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
 
@@ -190,7 +191,7 @@ def test_deleting_asks_first_takes_no_other_and_is_in_the_history(as_ops: Client
     entries = LogEntry.objects.order_by("pk")
     assert {entry.object_id for entry in entries if entry.object_id} == {file.key, of_bob.key}
     assert [entry.change_message.partition(".")[0] for entry in entries if not entry.object_id] == [
-        "Started: delete, 2 selected",
+        "Asked to start: delete, 2 selected",
         "Finished: delete, 2 selected",
     ]
     assert "changed: 2" in entries.last().change_message  # type: ignore[union-attr]
@@ -253,6 +254,27 @@ def test_everything_can_be_chosen(as_ops: Client, alice: User, bob: User, small:
     keys = many(alice, 4) + many(bob, 4)
     known = done(as_ops, Action.DELETE, keys[0], across=True)
     assert (known.chosen, known.changed, File.objects.count()) == ("all files", 8, 0)
+
+
+def test_where_nothing_matches_for_long_a_job_goes_on_a_bounded_number_of_files_at_a_time(
+    ops: User, alice: User, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a part of a name is looked for, and the last file that has it is years old."""
+    monkeypatch.setattr(jobs, "WINDOW", 10, raising=False)
+    same = trail.now() - timedelta(minutes=5)  # so that a window ends among files of one moment
+    keys = [many(alice, 1, created_at=same, key=f"u/{alice.pk}/same-{n:02}")[0] for n in range(15)] + many(alice, 75)
+    wanted = [keys[0], *keys[8:13], keys[20]]
+    File.objects.keyed(wanted).update(size=7)
+    known = jobs.start(jobs.ask(Action.DELETE, str(ops.pk), query={"size": {"$gt": 6}}, chosen="size 7-"))
+    assert known
+
+    with profiled() as seen:
+        known = work(known)
+
+    assert counts(known) == (State.FINISHED, 7, 7, 0)
+    assert {file.key for file in File.objects} == {*keys} - {*wanted}
+    looks = [one for one in seen if one["op"] == "query" and one["command"].get("sort") == {"created_at": 1, "_id": 1}]
+    assert max(one["docsExamined"] for one in looks) <= 10 + 15, "a window, and what is of the moment in which it ends"
 
 
 # --- whoever works on it dies, or is not alone -------------------------------------------------------------------------
@@ -394,7 +416,7 @@ def test_cancelling_stops_behind_the_batch_in_hand(as_ops: Client, ops: User, al
     assert work(known).done == 3 and jobs.queue_due() == 0
     assert "Cancelled at" in as_ops.get(address(known)).text
     assert "It had ended before." in as_ops.post(address(known, "cancel"), follow=True).text
-    assert LogEntry.objects.filter(change_message__startswith="Cancelled").count() == 1
+    assert LogEntry.objects.filter(change_message__startswith="Asked to cancel").count() == 1
 
 
 def test_with_the_bucket_down_a_job_waits_says_why_and_goes_on(as_ops: Client, alice: User, small: None, settings: Any) -> None:
