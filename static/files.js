@@ -688,8 +688,11 @@ bar.addEventListener("click", (event) => {
   if (what === "cancel-all") queue.remove(...queue.all);
 });
 
-// Read at every request: signing in again in another tab changes it.
+// Signing in again in another tab changes the token, and Django looks at a form's own before the header.
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = csrfToken(); });
+document.addEventListener("formdata", ({ formData }) => {
+  if (formData.has("csrfmiddlewaretoken")) formData.set("csrfmiddlewaretoken", csrfToken());
+});
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.isError || !detail.shouldSwap) return;
