@@ -576,6 +576,8 @@ const queue = new (class Queue {
 // The first so many, and how many more there are; a line for one more would take as much room as itself.
 const some = (uploads, most) => (uploads.length > most + 1 ? [uploads.slice(0, most), uploads.length - most] : [uploads, 0]);
 
+const isTyping = (element) => element.matches("textarea, input:not([type=checkbox], [type=file])");
+
 // Whether what had it within this element is hidden now.
 const focusIsLost = (element) => !element.contains(document.activeElement) || document.activeElement.closest("[hidden]");
 
@@ -641,9 +643,10 @@ async function addFolder(folder) {
   }
 }
 
+// Spreadsheets copy a picture of a cell beside its text, which is what a field is to have.
 document.addEventListener("paste", (event) => {
-  const { files } = event.clipboardData;
-  if (!files.length) return;
+  const { files, types } = event.clipboardData;
+  if (!files.length || (isTyping(event.target) && types.includes("text/plain"))) return;
   event.preventDefault();
   queue.add([...files].map((file) => new Upload(file, pastedName(file))));
 });
@@ -988,8 +991,7 @@ files.addEventListener("click", (event) => {
   trash([link.closest(".file")]);
 });
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("textarea, input:not([type=checkbox], [type=file])");
-  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !typing && trashed.length) {
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !isTyping(event.target) && trashed.length) {
     event.preventDefault(); // or the browser takes back what was typed into the search as well
     undo();
   } else if (event.key === "Escape") {
