@@ -10,6 +10,7 @@ const ROWS_FAILED = 20;
 const RETRIES = 5; // by itself, of one upload
 const BACKOFF_MOST = 30_000; // milliseconds
 const STALLED_AFTER = 60_000; // milliseconds without a byte
+const TAKEN_WITHIN = 10 * 60_000; // milliseconds, from the last byte to the answer: a proxy may take all at once and send it on slowly
 const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/_uploader_head.html says the same
 const WAIT_MOST = 15 * 60_000; // milliseconds, that the queue waits for the site to take more; whoever is told more fails
 const READ_AT_ONCE = 8 * 1024 ** 2; // bytes of a file, to have its SHA-256 from the browser itself
@@ -167,7 +168,7 @@ class Pace {
     this.seconds = this.seconds * fades + (now - this.at) / 1000;
     this.at = now;
   }
-  left(bytes) { return this.speed ? humanTime(bytes / this.speed) : ""; }
+  left(bytes) { return bytes && this.speed ? humanTime(bytes / this.speed) : ""; }
 }
 
 // --- one upload ----------------------------------------------------------------------------------------------------------
@@ -255,13 +256,20 @@ class Upload {
       const xhr = new XMLHttpRequest();
       const end = (problem) => { clearTimeout(this.stalled); problem ? reject(problem) : resolve(); };
       const passes = (sentence) => end(new Problem(sentence, { passes: true }));
-      const alive = () => {
+      const alive = (loaded) => {
         clearTimeout(this.stalled);
-        this.stalled = setTimeout(() => { passes(says("stalled")); xhr.abort(); }, STALLED_AFTER);
+        this.stalled = setTimeout(stall, loaded < this.file.size ? STALLED_AFTER : TAKEN_WITHIN);
+      };
+      const stall = async () => {
+        xhr.onabort = null;
+        xhr.abort();
+        const problem = await this.diagnose();
+        if (problem?.passes) passes(says("stalled"));
+        else end(problem);
       };
       xhr.open(method, url);
       for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
-      xhr.upload.onprogress = ({ loaded }) => { alive(); this.move(loaded); };
+      xhr.upload.onprogress = ({ loaded }) => { alive(loaded); this.move(loaded); };
       xhr.onload = () => {
         if (xhr.status >= 200 && xhr.status < 300) end();
         else if (xhr.status === 403) passes(says("expired"));
@@ -278,7 +286,7 @@ class Upload {
       this.pace.clear();
       this.move(0);
       queue.whisper(says("started", { name: this.name }));
-      alive();
+      alive(0);
       xhr.send(this.file);
     });
   }

@@ -18,6 +18,7 @@ from .conftest import (
     LISTEN,
     Held,
     Site,
+    Visit,
     Watch,
     a_file,
     bucket,
@@ -199,6 +200,25 @@ def test_a_bucket_that_goes_silent_is_tried_again_after_a_minute(visit: Any, ali
     assert never_confirmed(watch)
     puts.let_go()
     expect(finished(page, "report.txt")).to_be_visible()
+
+
+def test_bytes_that_a_proxy_took_are_waited_for_and_not_sent_twice(
+    visit: Visit, alice: User, watch: Watch, line: Line
+) -> None:
+    page = visit(alice, None)
+    page.clock.install()
+    page.goto("/files/")
+    line.keep_answers()
+    choose(page, a_file())
+    until(page, lambda: (file := File.objects.pending().first()) and storage.head(file.key))
+    expect(status(row(page, "report.txt"))).to_have_text(re.compile("^99 %"))
+
+    page.clock.fast_forward(9 * 60_000)
+    expect(status(row(page, "report.txt"))).to_have_text(re.compile("^99 %"))
+    page.clock.fast_forward(2 * 60_000)
+
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert len(watch.sent("PUT", "")) == 1
 
 
 def test_a_file_that_was_changed_after_it_was_chosen(page: Page, watch: Watch, tmp_path: Path) -> None:
