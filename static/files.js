@@ -174,6 +174,7 @@ class Pace {
 // --- one upload ----------------------------------------------------------------------------------------------------------
 
 let lastId = 0;
+const uploadsByRow = new WeakMap();
 
 class Upload {
   constructor(file, name = file.name) {
@@ -356,6 +357,7 @@ class Upload {
     if (this.row) return this.row;
     this.row = document.querySelector("#upload-row").content.firstElementChild.cloneNode(true);
     this.row.dataset.upload = this.id;
+    uploadsByRow.set(this.row, this);
     part(this.row, "name").textContent = this.name;
     part(this.row, "ending").textContent = this.name.match(/\.([a-z\d]{1,4})$/i)?.[1].toUpperCase() ?? "";
     part(this.row, "size").textContent = humanSize(this.file.size);
@@ -445,7 +447,7 @@ const queue = new (class Queue {
     else if (upload.gone) upload.giveUp();
     else if (problem.wait) this.limit(upload, problem.wait);
     else if (problem instanceof Problem) this.fail(upload, problem);
-    else if (problem instanceof Stopped) this.putBack(upload);
+    else if (problem instanceof Stopped) this.putBack([upload]);
     this.pump();
     if (problem && !(problem instanceof Problem || problem instanceof Stopped)) throw problem;
   }
@@ -471,7 +473,7 @@ const queue = new (class Queue {
   limit(upload, wait) {
     if (Date.now() > this.openAt) announce(says("limited", { seconds: Math.ceil(wait / 1000) }));
     this.openAt = Math.max(this.openAt, Date.now() + wait);
-    this.putBack(upload);
+    this.putBack([upload]);
   }
 
   reopen() {
@@ -479,12 +481,13 @@ const queue = new (class Queue {
     this.pump();
   }
 
-  // To where it was, before all that came later.
-  putBack(upload) {
-    upload.giveUp();
-    upload.show("waiting", says("waiting"));
-    const place = this.waiting.findIndex((other) => other.id > upload.id);
-    this.waiting.splice(place < 0 ? this.waiting.length : place, 0, upload);
+  // To where they were, before all that came later.
+  putBack(uploads) {
+    for (const upload of uploads) {
+      upload.giveUp();
+      upload.show("waiting", says("waiting"));
+    }
+    this.waiting = this.waiting.concat(uploads).sort((one, other) => one.id - other.id);
   }
 
   pause() {
@@ -498,24 +501,24 @@ const queue = new (class Queue {
     this.pump();
   }
 
-  retry(...uploads) {
+  retry(uploads) {
     for (const upload of uploads) {
       if (upload.status === 401) this.paused = false;
       this.failed.delete(upload);
       this.bytes += upload.file.size;
       upload.tries = 0;
-      this.putBack(upload);
     }
+    this.putBack(uploads);
     this.pump();
   }
 
-  // Cancels it, if it is under way.
-  remove(...uploads) {
-    for (const upload of uploads) {
-      if (upload.state === "confirming") continue;
+  // Cancels those that are under way.
+  remove(uploads) {
+    const leaving = new Set(uploads.filter(({ state }) => state !== "confirming"));
+    this.waiting = this.waiting.filter((upload) => !leaving.has(upload));
+    for (const upload of leaving) {
       upload.gone = true;
       if (!this.failed.delete(upload)) this.bytes -= upload.file.size;
-      this.waiting = this.waiting.filter((other) => other !== upload);
       if (this.running.has(upload)) upload.stop();
       else upload.giveUp();
       upload.undraw();
@@ -589,10 +592,7 @@ const isTyping = (element) => element.matches("textarea, input:not([type=checkbo
 // Whether what had it within this element is hidden now.
 const focusIsLost = (element) => !element.contains(document.activeElement) || document.activeElement.closest("[hidden]");
 
-const uploadOf = (element) => {
-  const id = Number(element?.closest?.("[data-upload]")?.dataset.upload);
-  return id ? queue.all.find((upload) => upload.id === id) : undefined;
-};
+const uploadOf = (element) => uploadsByRow.get(element?.closest?.("[data-upload]"));
 
 // --- where files come from -----------------------------------------------------------------------------------------------
 
@@ -685,9 +685,9 @@ list.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   const upload = uploadOf(event.target);
   if (!what || !upload) return;
-  if (what === "retry") return queue.retry(upload);
+  if (what === "retry") return queue.retry([upload]);
   const before = upload.row.previousElementSibling;
-  queue.remove(upload);
+  queue.remove([upload]);
   focusBehind(before);
 });
 
@@ -695,8 +695,8 @@ bar.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   if (what === "pause") queue.pause();
   if (what === "resume") queue.resume();
-  if (what === "retry-all") queue.retry(...queue.again);
-  if (what === "cancel-all") queue.remove(...queue.all);
+  if (what === "retry-all") queue.retry(queue.again);
+  if (what === "cancel-all") queue.remove(queue.all);
 });
 
 // Signing in again in another tab changes the token, and Django looks at a form's own before the header.

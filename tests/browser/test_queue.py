@@ -27,6 +27,14 @@ KEEP_WATCH = """() => {
     }).observe(document.querySelector("main"), { subtree: true, childList: true, characterData: true, attributes: true });
 }"""
 
+# As a folder with so many in it is chosen. A browser takes longer to make up a list of other files than the page to queue them.
+CHOOSE_ONE_FILE_OFTEN = """(count) => {
+    const chooser = document.querySelector("#chooser");
+    Object.defineProperty(chooser, "files", { value: Array(count).fill(new File(["tiny"], "tiny.txt")), configurable: true });
+    chooser.dispatchEvent(new Event("change"));
+    delete chooser.files;
+}"""
+
 
 def drop_many(page: Page, count: int) -> None:
     page.evaluate(KEEP_WATCH)
@@ -138,6 +146,20 @@ def test_cancel_all_leaves_nothing_behind(page: Page) -> None:
     page.unroute(bucket())
     choose(page, a_file("new.txt"))
     expect(finished(page, "new.txt")).to_be_visible()
+
+
+def test_a_queue_of_a_hundred_and_fifty_thousand_is_cancelled_at_once(page: Page, watch: Watch) -> None:
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    page.evaluate(CHOOSE_ONE_FILE_OFTEN, 150_000)
+    signing.wait_for(4)
+    expect(page.locator(".uncounted")).to_have_text("and 149976 more are waiting")
+
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    signing.let_go()
+
+    expect(page.locator("#queue")).to_be_hidden()
+    until(page, lambda: File.objects.count() == 0)
 
 
 def test_of_many_that_fail_twenty_have_rows_and_all_can_be_retried(page: Page, watch: Watch) -> None:
