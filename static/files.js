@@ -448,6 +448,7 @@ const queue = new (class Queue {
     else if (problem.wait) this.limit(upload, problem.wait);
     else if (problem instanceof Problem) this.fail(upload, problem);
     else if (problem instanceof Stopped) this.putBack([upload]);
+    else this.fail(upload, new Problem(says("broken")));
     this.pump();
     if (problem && !(problem instanceof Problem || problem instanceof Stopped)) throw problem;
   }

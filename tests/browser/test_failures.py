@@ -315,6 +315,17 @@ def test_a_proxy_that_answers_in_the_place_of_the_site(page: Page, watch: Watch,
     expect_failed(row(page, "report.txt"), f"{UNREACHABLE} {TRIED}")
 
 
+def test_an_answer_that_the_page_cannot_use_fails_its_upload_and_can_be_tried_again(page: Page, watch: Watch) -> None:
+    watch.foresee("uncaught: Cannot (read|convert)")
+    page.route("**/api/uploads/sign", lambda route: route.fulfill(body="null", content_type="application/json"), times=1)
+    choose(page, a_file("one.txt"))
+
+    expect_failed(row(page, "one.txt"), "Something on this page went wrong. Try again, or reload the page.")
+    until(page, lambda: watch.errors)
+    button(row(page, "one.txt"), "Try again").click()
+    expect(finished(page, "one.txt")).to_be_visible()
+
+
 def test_a_session_that_ended_offers_to_sign_in_and_then_goes_on(
     page: Page, alice: User, watch: Watch, open_site: Site
 ) -> None:
