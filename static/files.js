@@ -68,16 +68,19 @@ function humanTime(seconds) {
 // --- the site ------------------------------------------------------------------------------------------------------------
 
 // Why an upload does not go on. `passes`: it is worth another try by itself, not before `later` milliseconds; `wait`:
-// milliseconds until the site takes more; `rejected`: the site keeps that it will not have these bytes.
+// milliseconds until the site takes more; `rejected`: the site keeps that it will not have these bytes; `silent`: the site did not
+// answer.
 class Problem extends Error {
-  constructor(sentence, { status = 0, passes = false, later = 0, wait = 0, rejected = false } = {}) {
+  constructor(sentence, { status = 0, passes = false, later = 0, wait = 0, rejected = false, silent = false } = {}) {
     super(sentence);
-    Object.assign(this, { status, passes, later, wait, rejected });
+    Object.assign(this, { status, passes, later, wait, rejected, silent });
   }
 }
 class Stopped extends Error {}
 
 const retryAfter = (seconds) => 1000 * (Number(seconds) || 0);
+// A site on this very machine, or in its network, answers a browser that thinks it is offline.
+const isOffline = ({ silent }) => silent && !navigator.onLine;
 const mayPass = (status) => status === 0 || status === 408 || status >= 500;
 const csrfToken = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 const request = (body) => ({
@@ -93,7 +96,7 @@ async function post(url, body) {
     answer = await response.json();
   } catch {
     // Also a 200 that is not JSON: the sign-in page of a hotel's network.
-    throw new Problem(says("unreachable"), { status: response?.status, passes: true });
+    throw new Problem(says("unreachable"), { status: response?.status, passes: true, silent: !response });
   }
   if (response.ok) return answer;
   const { status } = response;
@@ -149,11 +152,10 @@ function sleep(milliseconds, signal) {
   });
 }
 
+// Or after a while: a site on this very machine may come back without.
 function online(signal) {
-  return new Promise((resolve, reject) => {
-    window.addEventListener("online", resolve, { once: true, signal });
-    signal.addEventListener("abort", () => reject(new Stopped()), { once: true });
-  });
+  const event = new Promise((resolve) => { window.addEventListener("online", resolve, { once: true, signal }); });
+  return Promise.race([event, sleep(BACKOFF_MOST, signal)]);
 }
 
 // Bytes a second, an average in which what is longer ago counts exponentially less; at first it is that of all so far.
@@ -191,15 +193,14 @@ class Upload {
     this.stopper = new AbortController();
     for (;;) {
       try {
-        if (!navigator.onLine) {
-          this.show("waiting", says("offline"));
-          await online(this.stopper.signal);
-        }
         return await this.attempt();
       } catch (problem) {
         if (this.stopper.signal.aborted) throw new Stopped();
         if (!problem.passes) throw problem;
-        if (navigator.onLine) await this.backOff(problem);
+        if (isOffline(problem)) {
+          this.show("offline", says("offline"));
+          await online(this.stopper.signal);
+        } else await this.backOff(problem);
       }
     }
   }
@@ -265,7 +266,7 @@ class Upload {
         xhr.onabort = null;
         xhr.abort();
         const problem = await this.diagnose();
-        if (problem?.passes) passes(says("stalled"));
+        if (problem?.passes && !problem.silent) passes(says("stalled"));
         else end(problem);
       };
       xhr.open(method, url);
@@ -294,13 +295,12 @@ class Upload {
 
   // What the browser does not say of a PUT that failed. Nothing, if it has arrived all the same.
   async diagnose() {
-    if (!navigator.onLine) return new Problem(says("network"), { passes: true });
     if (!(await readable(this.file))) return new Problem(says("changed"));
     try {
       const { cause, message } = await post(uploader.dataset.diagnoseUrl, { key: this.key });
       return cause === "arrived" ? null : new Problem(message, { passes: !["origin", "clock"].includes(cause) });
-    } catch (problem) {
-      return new Problem(says("network"), { passes: true });
+    } catch ({ silent }) {
+      return new Problem(says("network"), { passes: true, silent });
     }
   }
 
@@ -335,7 +335,9 @@ class Upload {
         // The bucket has nothing, or not what was signed, or the key is given up: only a new upload can help.
         if ([404, 409, 422].includes(xhr.status)) this.arrived = false;
         const later = retryAfter(xhr.getResponseHeader("Retry-After"));
-        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status), later, rejected: isRejected(xhr) }));
+        const { status } = xhr;
+        const problem = { status, passes: mayPass(status), later, rejected: isRejected(xhr), silent: !status };
+        reject(new Problem(answerOf(xhr), problem));
       };
       queue.layout(); // HTMX asks nothing for a row that is not on the page
       htmx.trigger(this.row, "uploaded");
@@ -575,7 +577,7 @@ const queue = new (class Queue {
   words(bytes) {
     const failed = this.failed.size ? [says("notUploaded", { count: this.failed.size })] : [];
     if (this.idle) return failed.join("");
-    if (!navigator.onLine) return says("offline");
+    if ([...this.running].some(({ state }) => state === "offline")) return says("offline");
     if (this.paused) return says("paused");
     if (Date.now() < this.openAt) return says("limited", { seconds: inSeconds(this.openAt) });
     return [this.pace.left(bytes), ...failed].filter(Boolean).join(" · ");

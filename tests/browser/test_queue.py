@@ -11,7 +11,7 @@ from playwright.sync_api import Dialog, Error, Page, expect
 from files import limits, uploads
 from files.documents import File
 
-from .conftest import DROP, Held, Visit, Watch, a_file, bucket, button, choose, finished, row, status, until, upload_at
+from .conftest import DROP, Held, Visit, Watch, a_file, bucket, button, choose, finished, row, said, status, until, upload_at
 
 ROWS = 4 + 21  # of those that run, and of the next that wait
 PATIENCE = 120_000  # milliseconds, for hundreds of files on a busy machine
@@ -190,12 +190,29 @@ def test_offline_waits_for_the_line_and_costs_no_try(page: Page, watch: Watch) -
     expect(page.locator("#queue")).to_contain_text("You are offline.")
     choose(page, a_file("two.txt"))
     expect(status(row(page, "two.txt"))).to_have_text("You are offline. It goes on by itself when you are back.")
-    assert len(watch.sent("POST", "/api/uploads/sign")) == 1
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 2, "each has found out by itself"
 
     puts.let_go()
     page.context.set_offline(False)
     expect(finished(page, "slow.bin")).to_be_visible()
     expect(finished(page, "two.txt")).to_be_visible()
+    assert not any("of 5" in sentence for sentence in said(page, "status"))
+
+
+def test_a_site_on_this_machine_takes_uploads_without_a_network(page: Page, watch: Watch) -> None:
+    """Browsers think that they are offline there."""
+    watch.foresee("500")
+    page.evaluate("() => { Object.defineProperty(Navigator.prototype, 'onLine', { get: () => false }); }")
+    puts = Held(page, bucket())
+    choose(page, a_file())
+    puts.wait_for()
+    expect(page.locator("#queue")).to_contain_text("0 % · 0 of 1")
+    expect(page.locator("#queue")).not_to_contain_text("offline")
+
+    puts.waiting.pop().fulfill(status=500, headers={"Access-Control-Allow-Origin": "*"})
+    puts.let_go()
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert "You are offline" not in " ".join(said(page, "status"))
 
 
 # --- leaving ------------------------------------------------------------------------------------------------------------
