@@ -10,6 +10,7 @@ const ROWS_FAILED = 20;
 const RETRIES = 5; // by itself, of one upload
 const BACKOFF_MOST = 30_000; // milliseconds
 const STALLED_AFTER = 60_000; // milliseconds without a byte
+const TAKEN_WITHIN = 10 * 60_000; // milliseconds, from the last byte to the answer: a proxy may take all at once and send it on slowly
 const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/_uploader_head.html says the same
 const WAIT_MOST = 15 * 60_000; // milliseconds, that the queue waits for the site to take more; whoever is told more fails
 const READ_AT_ONCE = 8 * 1024 ** 2; // bytes of a file, to have its SHA-256 from the browser itself
@@ -67,16 +68,19 @@ function humanTime(seconds) {
 // --- the site ------------------------------------------------------------------------------------------------------------
 
 // Why an upload does not go on. `passes`: it is worth another try by itself, not before `later` milliseconds; `wait`:
-// milliseconds until the site takes more; `rejected`: the site keeps that it will not have these bytes.
+// milliseconds until the site takes more; `rejected`: the site keeps that it will not have these bytes; `silent`: the site did not
+// answer.
 class Problem extends Error {
-  constructor(sentence, { status = 0, passes = false, later = 0, wait = 0, rejected = false } = {}) {
+  constructor(sentence, { status = 0, passes = false, later = 0, wait = 0, rejected = false, silent = false } = {}) {
     super(sentence);
-    Object.assign(this, { status, passes, later, wait, rejected });
+    Object.assign(this, { status, passes, later, wait, rejected, silent });
   }
 }
 class Stopped extends Error {}
 
 const retryAfter = (seconds) => 1000 * (Number(seconds) || 0);
+// A site on this very machine, or in its network, answers a browser that thinks it is offline.
+const isOffline = ({ silent }) => silent && !navigator.onLine;
 const mayPass = (status) => status === 0 || status === 408 || status >= 500;
 const csrfToken = () => document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
 const request = (body) => ({
@@ -92,7 +96,7 @@ async function post(url, body) {
     answer = await response.json();
   } catch {
     // Also a 200 that is not JSON: the sign-in page of a hotel's network.
-    throw new Problem(says("unreachable"), { status: response?.status, passes: true });
+    throw new Problem(says("unreachable"), { status: response?.status, passes: true, silent: !response });
   }
   if (response.ok) return answer;
   const { status } = response;
@@ -148,11 +152,10 @@ function sleep(milliseconds, signal) {
   });
 }
 
+// Or after a while: a site on this very machine may come back without.
 function online(signal) {
-  return new Promise((resolve, reject) => {
-    window.addEventListener("online", resolve, { once: true, signal });
-    signal.addEventListener("abort", () => reject(new Stopped()), { once: true });
-  });
+  const event = new Promise((resolve) => { window.addEventListener("online", resolve, { once: true, signal }); });
+  return Promise.race([event, sleep(BACKOFF_MOST, signal)]);
 }
 
 // Bytes a second, an average in which what is longer ago counts exponentially less; at first it is that of all so far.
@@ -167,12 +170,13 @@ class Pace {
     this.seconds = this.seconds * fades + (now - this.at) / 1000;
     this.at = now;
   }
-  left(bytes) { return this.speed ? humanTime(bytes / this.speed) : ""; }
+  left(bytes) { return bytes && this.speed ? humanTime(bytes / this.speed) : ""; }
 }
 
 // --- one upload ----------------------------------------------------------------------------------------------------------
 
 let lastId = 0;
+const uploadsByRow = new WeakMap();
 
 class Upload {
   constructor(file, name = file.name) {
@@ -189,15 +193,14 @@ class Upload {
     this.stopper = new AbortController();
     for (;;) {
       try {
-        if (!navigator.onLine) {
-          this.show("waiting", says("offline"));
-          await online(this.stopper.signal);
-        }
         return await this.attempt();
       } catch (problem) {
         if (this.stopper.signal.aborted) throw new Stopped();
         if (!problem.passes) throw problem;
-        if (navigator.onLine) await this.backOff(problem);
+        if (isOffline(problem)) {
+          this.show("offline", says("offline"));
+          await online(this.stopper.signal);
+        } else await this.backOff(problem);
       }
     }
   }
@@ -255,13 +258,20 @@ class Upload {
       const xhr = new XMLHttpRequest();
       const end = (problem) => { clearTimeout(this.stalled); problem ? reject(problem) : resolve(); };
       const passes = (sentence) => end(new Problem(sentence, { passes: true }));
-      const alive = () => {
+      const alive = (loaded) => {
         clearTimeout(this.stalled);
-        this.stalled = setTimeout(() => { passes(says("stalled")); xhr.abort(); }, STALLED_AFTER);
+        this.stalled = setTimeout(stall, loaded < this.file.size ? STALLED_AFTER : TAKEN_WITHIN);
+      };
+      const stall = async () => {
+        xhr.onabort = null;
+        xhr.abort();
+        const problem = await this.diagnose();
+        if (problem?.passes && !problem.silent) passes(says("stalled"));
+        else end(problem);
       };
       xhr.open(method, url);
       for (const [name, value] of Object.entries(headers)) xhr.setRequestHeader(name, value);
-      xhr.upload.onprogress = ({ loaded }) => { alive(); this.move(loaded); };
+      xhr.upload.onprogress = ({ loaded }) => { alive(loaded); this.move(loaded); };
       xhr.onload = () => {
         if (xhr.status >= 200 && xhr.status < 300) end();
         else if (xhr.status === 403) passes(says("expired"));
@@ -278,20 +288,19 @@ class Upload {
       this.pace.clear();
       this.move(0);
       queue.whisper(says("started", { name: this.name }));
-      alive();
+      alive(0);
       xhr.send(this.file);
     });
   }
 
   // What the browser does not say of a PUT that failed. Nothing, if it has arrived all the same.
   async diagnose() {
-    if (!navigator.onLine) return new Problem(says("network"), { passes: true });
     if (!(await readable(this.file))) return new Problem(says("changed"));
     try {
       const { cause, message } = await post(uploader.dataset.diagnoseUrl, { key: this.key });
       return cause === "arrived" ? null : new Problem(message, { passes: !["origin", "clock"].includes(cause) });
-    } catch (problem) {
-      return new Problem(says("network"), { passes: true });
+    } catch ({ silent }) {
+      return new Problem(says("network"), { passes: true, silent });
     }
   }
 
@@ -326,7 +335,9 @@ class Upload {
         // The bucket has nothing, or not what was signed, or the key is given up: only a new upload can help.
         if ([404, 409, 422].includes(xhr.status)) this.arrived = false;
         const later = retryAfter(xhr.getResponseHeader("Retry-After"));
-        reject(new Problem(answerOf(xhr), { status: xhr.status, passes: mayPass(xhr.status), later, rejected: isRejected(xhr) }));
+        const { status } = xhr;
+        const problem = { status, passes: mayPass(status), later, rejected: isRejected(xhr), silent: !status };
+        reject(new Problem(answerOf(xhr), problem));
       };
       queue.layout(); // HTMX asks nothing for a row that is not on the page
       htmx.trigger(this.row, "uploaded");
@@ -348,6 +359,7 @@ class Upload {
     if (this.row) return this.row;
     this.row = document.querySelector("#upload-row").content.firstElementChild.cloneNode(true);
     this.row.dataset.upload = this.id;
+    uploadsByRow.set(this.row, this);
     part(this.row, "name").textContent = this.name;
     part(this.row, "ending").textContent = this.name.match(/\.([a-z\d]{1,4})$/i)?.[1].toUpperCase() ?? "";
     part(this.row, "size").textContent = humanSize(this.file.size);
@@ -437,7 +449,8 @@ const queue = new (class Queue {
     else if (upload.gone) upload.giveUp();
     else if (problem.wait) this.limit(upload, problem.wait);
     else if (problem instanceof Problem) this.fail(upload, problem);
-    else if (problem instanceof Stopped) this.putBack(upload);
+    else if (problem instanceof Stopped) this.putBack([upload]);
+    else this.fail(upload, new Problem(says("broken")));
     this.pump();
     if (problem && !(problem instanceof Problem || problem instanceof Stopped)) throw problem;
   }
@@ -463,7 +476,7 @@ const queue = new (class Queue {
   limit(upload, wait) {
     if (Date.now() > this.openAt) announce(says("limited", { seconds: Math.ceil(wait / 1000) }));
     this.openAt = Math.max(this.openAt, Date.now() + wait);
-    this.putBack(upload);
+    this.putBack([upload]);
   }
 
   reopen() {
@@ -471,12 +484,13 @@ const queue = new (class Queue {
     this.pump();
   }
 
-  // To where it was, before all that came later.
-  putBack(upload) {
-    upload.giveUp();
-    upload.show("waiting", says("waiting"));
-    const place = this.waiting.findIndex((other) => other.id > upload.id);
-    this.waiting.splice(place < 0 ? this.waiting.length : place, 0, upload);
+  // To where they were, before all that came later.
+  putBack(uploads) {
+    for (const upload of uploads) {
+      upload.giveUp();
+      upload.show("waiting", says("waiting"));
+    }
+    this.waiting = this.waiting.concat(uploads).sort((one, other) => one.id - other.id);
   }
 
   pause() {
@@ -490,24 +504,24 @@ const queue = new (class Queue {
     this.pump();
   }
 
-  retry(...uploads) {
+  retry(uploads) {
     for (const upload of uploads) {
       if (upload.status === 401) this.paused = false;
       this.failed.delete(upload);
       this.bytes += upload.file.size;
       upload.tries = 0;
-      this.putBack(upload);
     }
+    this.putBack(uploads);
     this.pump();
   }
 
-  // Cancels it, if it is under way.
-  remove(...uploads) {
-    for (const upload of uploads) {
-      if (upload.state === "confirming") continue;
+  // Cancels those that are under way.
+  remove(uploads) {
+    const leaving = new Set(uploads.filter(({ state }) => state !== "confirming"));
+    this.waiting = this.waiting.filter((upload) => !leaving.has(upload));
+    for (const upload of leaving) {
       upload.gone = true;
       if (!this.failed.delete(upload)) this.bytes -= upload.file.size;
-      this.waiting = this.waiting.filter((other) => other !== upload);
       if (this.running.has(upload)) upload.stop();
       else upload.giveUp();
       upload.undraw();
@@ -563,7 +577,7 @@ const queue = new (class Queue {
   words(bytes) {
     const failed = this.failed.size ? [says("notUploaded", { count: this.failed.size })] : [];
     if (this.idle) return failed.join("");
-    if (!navigator.onLine) return says("offline");
+    if ([...this.running].some(({ state }) => state === "offline")) return says("offline");
     if (this.paused) return says("paused");
     if (Date.now() < this.openAt) return says("limited", { seconds: inSeconds(this.openAt) });
     return [this.pace.left(bytes), ...failed].filter(Boolean).join(" · ");
@@ -576,13 +590,12 @@ const queue = new (class Queue {
 // The first so many, and how many more there are; a line for one more would take as much room as itself.
 const some = (uploads, most) => (uploads.length > most + 1 ? [uploads.slice(0, most), uploads.length - most] : [uploads, 0]);
 
+const isTyping = (element) => element.matches("textarea, input:not([type=checkbox], [type=file])");
+
 // Whether what had it within this element is hidden now.
 const focusIsLost = (element) => !element.contains(document.activeElement) || document.activeElement.closest("[hidden]");
 
-const uploadOf = (element) => {
-  const id = Number(element?.closest?.("[data-upload]")?.dataset.upload);
-  return id ? queue.all.find((upload) => upload.id === id) : undefined;
-};
+const uploadOf = (element) => uploadsByRow.get(element?.closest?.("[data-upload]"));
 
 // --- where files come from -----------------------------------------------------------------------------------------------
 
@@ -641,9 +654,10 @@ async function addFolder(folder) {
   }
 }
 
+// Spreadsheets copy a picture of a cell beside its text, which is what a field is to have.
 document.addEventListener("paste", (event) => {
-  const { files } = event.clipboardData;
-  if (!files.length) return;
+  const { files, types } = event.clipboardData;
+  if (!files.length || (isTyping(event.target) && types.includes("text/plain"))) return;
   event.preventDefault();
   queue.add([...files].map((file) => new Upload(file, pastedName(file))));
 });
@@ -674,9 +688,9 @@ list.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   const upload = uploadOf(event.target);
   if (!what || !upload) return;
-  if (what === "retry") return queue.retry(upload);
+  if (what === "retry") return queue.retry([upload]);
   const before = upload.row.previousElementSibling;
-  queue.remove(upload);
+  queue.remove([upload]);
   focusBehind(before);
 });
 
@@ -684,12 +698,15 @@ bar.addEventListener("click", (event) => {
   const what = event.target.closest("[data-act]")?.dataset.act;
   if (what === "pause") queue.pause();
   if (what === "resume") queue.resume();
-  if (what === "retry-all") queue.retry(...queue.again);
-  if (what === "cancel-all") queue.remove(...queue.all);
+  if (what === "retry-all") queue.retry(queue.again);
+  if (what === "cancel-all") queue.remove(queue.all);
 });
 
-// Read at every request: signing in again in another tab changes it.
+// Signing in again in another tab changes the token, and Django looks at a form's own before the header.
 document.addEventListener("htmx:configRequest", (event) => { event.detail.headers["X-CSRFToken"] = csrfToken(); });
+document.addEventListener("formdata", ({ formData }) => {
+  if (formData.has("csrfmiddlewaretoken")) formData.set("csrfmiddlewaretoken", csrfToken());
+});
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
   if (detail.isError || !detail.shouldSwap) return;
@@ -985,8 +1002,7 @@ files.addEventListener("click", (event) => {
   trash([link.closest(".file")]);
 });
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches("textarea, input:not([type=checkbox], [type=file])");
-  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !typing && trashed.length) {
+  if (event.key === "z" && (event.ctrlKey || event.metaKey) && !isTyping(event.target) && trashed.length) {
     event.preventDefault(); // or the browser takes back what was typed into the search as well
     undo();
   } else if (event.key === "Escape") {

@@ -19,6 +19,8 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+from django.http import HttpRequest
+from django.middleware.csrf import rotate_token
 from django.test import Client
 from playwright.sync_api import BrowserContext, ConsoleMessage, FilePayload, Locator, Page, Request, Route, expect
 
@@ -266,9 +268,13 @@ def page(visit: Visit, alice: User) -> Page:
 
 
 def sign_in(context: BrowserContext, user: User, site: Site) -> None:
+    """As in another tab: with a session and, as Django's login() has it, with another CSRF token."""
     client = Client()
     client.force_login(user)
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": site.origin}])
+    rotated = HttpRequest()
+    rotate_token(rotated)
+    cookies = {"sessionid": client.cookies["sessionid"].value, "csrftoken": rotated.META["CSRF_COOKIE"]}
+    context.add_cookies([{"name": name, "value": value, "url": site.origin} for name, value in cookies.items()])
 
 
 def end_sessions() -> None:

@@ -1,4 +1,4 @@
-"""The line between the browser and the bucket, which a test can cut: a TCP relay."""
+"""The line between the browser and the bucket, which a test can cut, or have keep the answers: a TCP relay."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Line:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.whole = True
+        self.answering = threading.Event()
+        self.answering.set()
         self.lock = threading.Lock()
         self.ends: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,8 +32,13 @@ class Line:
                 with contextlib.suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def keep_answers(self) -> None:
+        """Take all that is put, as a proxy does that sends it on by and by, and hold back what the bucket says to it."""
+        self.answering.clear()
+
     def mend(self) -> None:
         self.whole = True
+        self.answering.set()
 
     def close(self) -> None:
         self.cut()
@@ -53,17 +60,21 @@ class Line:
         with near, socket.create_connection(self.target) as far:
             with self.lock:
                 self.ends |= {near, far}
-            back = threading.Thread(target=self._pump, args=(far, near), daemon=True)
+            putting = threading.Event()
+            back = threading.Thread(target=self._pump, args=(far, near, putting), daemon=True)
             back.start()
-            self._pump(near, far)
+            self._pump(near, far, putting)
             back.join()
             with self.lock:
                 self.ends -= {near, far}
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, putting: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if data.startswith(b"PUT "):
+                    putting.set()
+                elif data.startswith(b"HTTP/") and putting.is_set():  # a preflight is answered
+                    self.answering.wait()
                 sink.sendall(data)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)

@@ -18,6 +18,7 @@ from .conftest import (
     LISTEN,
     Held,
     Site,
+    Visit,
     Watch,
     a_file,
     bucket,
@@ -201,6 +202,23 @@ def test_a_bucket_that_goes_silent_is_tried_again_after_a_minute(visit: Any, ali
     expect(finished(page, "report.txt")).to_be_visible()
 
 
+def test_bytes_that_a_proxy_took_are_waited_for_and_not_sent_twice(visit: Visit, alice: User, watch: Watch, line: Line) -> None:
+    page = visit(alice, None)
+    page.clock.install()
+    page.goto("/files/")
+    line.keep_answers()
+    choose(page, a_file())
+    until(page, lambda: (file := File.objects.pending().first()) and storage.head(file.key))
+    expect(status(row(page, "report.txt"))).to_have_text(re.compile("^99 %"))
+
+    page.clock.fast_forward(9 * 60_000)
+    expect(status(row(page, "report.txt"))).to_have_text(re.compile("^99 %"))
+    page.clock.fast_forward(2 * 60_000)
+
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert len(watch.sent("PUT", "")) == 1
+
+
 def test_a_file_that_was_changed_after_it_was_chosen(page: Page, watch: Watch, tmp_path: Path) -> None:
     watch.foresee("ERR_")
     chosen = tmp_path / "report.txt"
@@ -293,6 +311,17 @@ def test_a_proxy_that_answers_in_the_place_of_the_site(page: Page, watch: Watch,
     choose(page, a_file())
 
     expect_failed(row(page, "report.txt"), f"{UNREACHABLE} {TRIED}")
+
+
+def test_an_answer_that_the_page_cannot_use_fails_its_upload_and_can_be_tried_again(page: Page, watch: Watch) -> None:
+    watch.foresee("uncaught: Cannot (read|convert)")
+    page.route("**/api/uploads/sign", lambda route: route.fulfill(body="null", content_type="application/json"), times=1)
+    choose(page, a_file("one.txt"))
+
+    expect_failed(row(page, "one.txt"), "Something on this page went wrong. Try again, or reload the page.")
+    until(page, lambda: watch.errors)
+    button(row(page, "one.txt"), "Try again").click()
+    expect(finished(page, "one.txt")).to_be_visible()
 
 
 def test_a_session_that_ended_offers_to_sign_in_and_then_goes_on(

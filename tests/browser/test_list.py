@@ -493,6 +493,27 @@ def test_a_session_that_ended_offers_to_sign_in(visit: Visit, alice: User, watch
     expect(opened.value.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_what_was_open_before_somebody_signed_in_again_goes_on_from_there(
+    visit: Visit, alice: User, watch: Watch, open_site: Site
+) -> None:
+    """The forms of the page have the token of the session that ended."""
+    watch.foresee("401")
+    ready(alice, 1)
+    page = visit(alice)
+    page.get_by_role("link", name="Rename file 000.txt").click()
+    page.get_by_role("textbox", name="New name of file 000.txt").fill("renamed.txt")
+    end_sessions()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out. Sign in, then try again.")
+
+    sign_in(page.context, alice, open_site)
+    page.get_by_role("button", name="Save").click()
+    expect(finished(page, "renamed.txt")).to_be_visible()
+    sign_in(page.context, alice, open_site)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page).to_have_url("/")
+
+
 def test_a_download_after_the_session_ended_goes_to_sign_in(page: Page, tmp_path: Path) -> None:
     choose(page, a_file())
     expect(finished(page, "report.txt")).to_be_visible()

@@ -11,7 +11,7 @@ from playwright.sync_api import Dialog, Error, Page, expect
 from files import limits, uploads
 from files.documents import File
 
-from .conftest import DROP, Held, Visit, Watch, a_file, bucket, button, choose, finished, row, status, until, upload_at
+from .conftest import DROP, Held, Visit, Watch, a_file, bucket, button, choose, finished, row, said, status, until, upload_at
 
 ROWS = 4 + 21  # of those that run, and of the next that wait
 PATIENCE = 120_000  # milliseconds, for hundreds of files on a busy machine
@@ -25,6 +25,14 @@ KEEP_WATCH = """() => {
         const words = document.querySelector("#queue").innerText;
         if (most.said.at(-1) !== words) most.said.push(words);
     }).observe(document.querySelector("main"), { subtree: true, childList: true, characterData: true, attributes: true });
+}"""
+
+# As a folder with so many in it is chosen. A browser takes longer to make up a list of other files than the page to queue them.
+CHOOSE_ONE_FILE_OFTEN = """(count) => {
+    const chooser = document.querySelector("#chooser");
+    Object.defineProperty(chooser, "files", { value: Array(count).fill(new File(["tiny"], "tiny.txt")), configurable: true });
+    chooser.dispatchEvent(new Event("change"));
+    delete chooser.files;
 }"""
 
 
@@ -140,6 +148,20 @@ def test_cancel_all_leaves_nothing_behind(page: Page) -> None:
     expect(finished(page, "new.txt")).to_be_visible()
 
 
+def test_a_queue_of_a_hundred_and_fifty_thousand_is_cancelled_at_once(page: Page, watch: Watch) -> None:
+    signing = Held(page, "**/api/uploads/sign", "POST")
+    page.evaluate(CHOOSE_ONE_FILE_OFTEN, 150_000)
+    signing.wait_for(4)
+    expect(page.locator(".uncounted")).to_have_text("and 149976 more are waiting")
+
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    signing.let_go()
+
+    expect(page.locator("#queue")).to_be_hidden()
+    until(page, lambda: File.objects.count() == 0)
+
+
 def test_of_many_that_fail_twenty_have_rows_and_all_can_be_retried(page: Page, watch: Watch) -> None:
     watch.foresee("413")
     body = '{"error": "The file is too large.", "code": "too_large"}'
@@ -168,12 +190,29 @@ def test_offline_waits_for_the_line_and_costs_no_try(page: Page, watch: Watch) -
     expect(page.locator("#queue")).to_contain_text("You are offline.")
     choose(page, a_file("two.txt"))
     expect(status(row(page, "two.txt"))).to_have_text("You are offline. It goes on by itself when you are back.")
-    assert len(watch.sent("POST", "/api/uploads/sign")) == 1
+    assert len(watch.sent("POST", "/api/uploads/sign")) == 2, "each has found out by itself"
 
     puts.let_go()
     page.context.set_offline(False)
     expect(finished(page, "slow.bin")).to_be_visible()
     expect(finished(page, "two.txt")).to_be_visible()
+    assert not any("of 5" in sentence for sentence in said(page, "status"))
+
+
+def test_a_site_on_this_machine_takes_uploads_without_a_network(page: Page, watch: Watch) -> None:
+    """Browsers think that they are offline there."""
+    watch.foresee("500")
+    page.evaluate("() => { Object.defineProperty(Navigator.prototype, 'onLine', { get: () => false }); }")
+    puts = Held(page, bucket())
+    choose(page, a_file())
+    puts.wait_for()
+    expect(page.locator("#queue")).to_contain_text("0 % · 0 of 1")
+    expect(page.locator("#queue")).not_to_contain_text("offline")
+
+    puts.waiting.pop().fulfill(status=500, headers={"Access-Control-Allow-Origin": "*"})
+    puts.let_go()
+    expect(finished(page, "report.txt")).to_be_visible()
+    assert "You are offline" not in " ".join(said(page, "status"))
 
 
 # --- leaving ------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,16 @@
 """Where files come from: beside the button and the drop, the clipboard and folders."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
-from .conftest import finished, names
+from files.documents import File
+
+from .conftest import Visit, finished, names
 from .test_checks import a_picture
 from .test_keyboard import tab_to
 
@@ -15,6 +19,11 @@ PASTE = """([name, kind, bytes]) => {
     transfer.items.add(new File([Uint8Array.from(bytes)], name, { type: kind }));
     document.body.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer, bubbles: true, cancelable: true }));
 }"""
+
+COPY_A_CELL = """([text, picture]) => navigator.clipboard.write([new ClipboardItem({
+    "text/plain": new Blob([text], { type: "text/plain" }),
+    "image/png": new Blob([Uint8Array.from(picture)], { type: "image/png" }),
+})])"""
 
 
 @pytest.fixture
@@ -50,6 +59,23 @@ def test_a_file_that_is_pasted_keeps_its_name_and_text_is_no_upload(page: Page) 
 
     expect(finished(page, "report.pdf")).to_be_visible()
     assert names(page) == ["report.pdf"]
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_cell_of_a_spreadsheet_is_text_in_a_field_and_a_picture_on_the_page(visit: Visit, alice: User) -> None:
+    page = visit(alice, permissions=["clipboard-read", "clipboard-write"])
+    page.evaluate(COPY_A_CELL, ["words", list(a_picture()["buffer"])])
+
+    page.get_by_role("searchbox").focus()
+    page.keyboard.press("Control+v")
+    expect(page.get_by_role("searchbox")).to_have_value("words")
+    expect(page.locator("[data-upload]")).to_have_count(0)
+    page.get_by_role("searchbox").fill("")
+
+    page.locator("#chooser").focus()
+    page.keyboard.press("Control+v")
+    expect(page.get_by_role("link", name=re.compile("^Screenshot 2"))).to_be_visible()
+    assert File.objects.count() == 1
 
 
 def test_a_folder_that_is_chosen_keeps_its_paths_in_the_names(page: Page, folder: Path) -> None:
