@@ -871,7 +871,17 @@ document.addEventListener("htmx:afterSwap", ({ detail }) => {
   if (looks(elt)) arrived.add(elt.querySelector("[name=key]").value);
   once();
   selected();
+  if (elt === filter) announce(found());
 });
+
+function found() {
+  const empty = files.querySelector(":scope > .empty:not([hidden])");
+  const count = boxes().length;
+  if (empty && !count) return empty.firstChild.textContent.trim();
+  const { saysOne, saysMany, saysMore } = filter.dataset;
+  if (files.querySelector(":scope > .more")) return fill(saysMore, { count });
+  return count === 1 ? saysOne : fill(saysMany, { count });
+}
 
 // What was uploaded since is on top, and comes again in its place.
 function once() {
@@ -889,12 +899,17 @@ const chosen = () => boxes().filter((box) => box.checked);
 
 function selected() {
   const [all, some] = [boxes().length, chosen().length];
-  const count = selection.querySelector("[data-part=count]");
+  const count = part(selection, "count");
   count.textContent = some === 1 ? count.dataset.saysOne : count.dataset.saysMany.replace("%s", some);
   if (!selectAll) return;
   selectAll.checked = all > 0 && some === all;
   selectAll.indeterminate = some > 0 && some < all;
   selectAll.disabled = all === 0;
+}
+
+function choose() {
+  selected();
+  announce(part(selection, "count").textContent);
 }
 
 let last;
@@ -905,13 +920,13 @@ files.addEventListener("click", (event) => {
   const [from, to] = [all.indexOf(last), all.indexOf(box)].sort((a, b) => a - b);
   if (event.shiftKey && from >= 0) for (const between of all.slice(from, to + 1)) between.checked = box.checked;
   last = box;
-  selected();
+  choose();
 });
 selectAll?.addEventListener("change", () => {
   for (const box of boxes()) box.checked = selectAll.checked;
-  selected();
+  choose();
 });
-selection.addEventListener("reset", () => setTimeout(selected));
+selection.addEventListener("reset", () => setTimeout(choose));
 selection.addEventListener("submit", (event) => {
   event.preventDefault();
   trash(chosen().map((box) => box.closest(".file")));
@@ -939,17 +954,23 @@ async function trash(rows) {
   forget();
   trashed = rows;
   for (const row of rows) row.hidden = true;
-  const rest = boxes();
-  const behind = (box) => rows[0].compareDocumentPosition(box) & Node.DOCUMENT_POSITION_FOLLOWING;
-  (rest.find(behind) ?? rest.at(-1) ?? document.querySelector("#chooser")).focus();
+  focusBeside(rows);
   selected();
   const key = rows.map(keyOf);
   await htmx.ajax("POST", selection.action, { source: toast, target: toast, swap: "innerHTML", values: { key } }).catch(() => {});
 }
 
+// On the file behind them, or before.
+function focusBeside(rows) {
+  const rest = boxes();
+  const behind = (box) => rows[0]?.compareDocumentPosition(box) & Node.DOCUMENT_POSITION_FOLLOWING;
+  (rest.find(behind) ?? rest.at(-1) ?? chooser).focus();
+}
+
 let over;
 function forget() {
   clearTimeout(over);
+  if (toast.contains(document.activeElement)) focusBeside(trashed); // or it goes with "Undo"
   if (answered) for (const row of trashed) row.remove();
   [trashed, answered, regretted] = [[], false, false];
   toast.replaceChildren();

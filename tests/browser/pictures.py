@@ -132,7 +132,7 @@ def test_what_is_done_with_the_list(visit: Visit, alice: User, width: int, schem
     expect(page.get_by_role("textbox", name="New name of Floor")).to_be_focused()
     take(page, "renaming", width, scheme)
     page.get_by_role("searchbox").fill("chimney")
-    expect(page.get_by_text("No file of yours")).to_be_visible()
+    expect(page.locator("#files").get_by_text("No file of yours")).to_be_visible()
     take(page, "nothing-found", width, scheme)
 
 

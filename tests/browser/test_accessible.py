@@ -67,7 +67,7 @@ def test_the_list_in_all_its_states(
     page.get_by_role("form", name="Selected files").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("status").get_by_role("button", name="Undo")).to_be_visible()
     page.get_by_role("searchbox").fill("nothing such")
-    expect(page.get_by_text("No file of yours")).to_be_visible()
+    expect(page.locator("#files").get_by_text("No file of yours")).to_be_visible()
     assert faults(page) == [], "deleted, and nothing found"
     puts.let_go()
 

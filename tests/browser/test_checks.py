@@ -117,7 +117,7 @@ def test_a_check_that_takes_long_says_so_outlives_what_is_down_and_a_search_and_
     page.unroute("**/row?seen=*")
 
     page.get_by_role("searchbox").fill("nothing such")
-    expect(page.get_by_text("No file of yours")).to_be_visible()
+    expect(page.locator("#files").get_by_text("No file of yours")).to_be_visible()
     expect(page.locator(".checking")).to_have_count(3)
 
     page.keyboard.press("Escape")

@@ -42,7 +42,7 @@ def test_the_list_an_upload_and_the_links_of_a_file_fit_a_small_screen_in_german
     expect_to_fit(page)
 
     page.get_by_label("Alle gezeigten auswählen").check()
-    expect(page.get_by_text("2 ausgewählt")).to_be_visible()
+    expect(page.locator("#selection").get_by_text("2 ausgewählt")).to_be_visible()
     expect_to_fit(page)
     page.get_by_role("button", name="Aufheben").click()
 

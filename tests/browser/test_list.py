@@ -165,7 +165,12 @@ def test_what_is_searched_filtered_and_sorted_is_in_the_address_and_back_works(v
     expect(files(page)).to_have_count(1)
     expect(page).to_have_url("/files/?q=uber&kind=image")
     page.get_by_role("searchbox").fill("zzz")
-    expect(page.get_by_text("No file of yours has a word that begins with “zzz”.")).to_be_visible()
+    expect(page.locator("#files").get_by_text("No file of yours has a word that begins with “zzz”.")).to_be_visible()
+    assert list(dict.fromkeys(page.locator("#announcer p").all_inner_texts())) == [  # a slow typist is answered in between
+        "3 files are listed",
+        "1 file is listed",
+        "No file of yours has a word that begins with “zzz”.",
+    ]
 
     page.go_back()
     expect(files(page)).to_have_count(1)
@@ -174,6 +179,7 @@ def test_what_is_searched_filtered_and_sorted_is_in_the_address_and_back_works(v
     expect(page.get_by_label("Kind")).to_have_value("")
     page.go_back()
     expect(files(page)).to_have_count(50)
+    expect(page.locator("#announcer p").last).to_have_text("The first 50 files are listed")
     expect(page.get_by_role("searchbox")).to_have_value("")
 
     page.get_by_label("Order").select_option("Largest first")
@@ -299,18 +305,20 @@ def test_a_deletion_that_is_not_undone_takes_the_object_also_when_the_browser_is
     assert File.objects.count() == 0
 
 
-def test_undo_goes_when_its_time_is_over(visit: Visit, alice: User) -> None:
-    ready(alice, 2)
+def test_undo_goes_when_its_time_is_over_and_leaves_the_focus_by_the_place_of_the_file(visit: Visit, alice: User) -> None:
+    ready(alice, 3)
     page = visit(alice, None)
     page.clock.install()
     page.goto("/files/")
 
     delete(page, "file 001.txt")
     expect(undo(page)).to_be_visible()
+    undo(page).focus()
     page.clock.run_for(10_500)
 
     expect(undo(page)).to_have_count(0)
-    expect(page.locator("#files > .file")).to_have_count(1)
+    expect(page.locator("#files > .file")).to_have_count(2)
+    expect(box(page, "file 000.txt")).to_be_focused()
 
 
 def test_a_deletion_that_fails_brings_the_row_back_and_says_why(visit: Visit, alice: User, watch: Watch) -> None:
@@ -395,6 +403,7 @@ def test_several_are_selected_deleted_and_brought_back(visit: Visit, alice: User
     expect(bar).to_contain_text("4 selected")
     bar.get_by_role("button", name="Clear").click()
     expect(bar).to_be_hidden()
+    expect(page.locator("#announcer p")).to_have_text(["1 selected", "4 selected", "0 selected"])
 
     page.get_by_role("checkbox", name="Select all that are shown").check()
     expect(bar).to_contain_text("10 selected")
