@@ -113,8 +113,8 @@ class StoredFileAdmin(JobsAdmin, OwnerAdmin):
             return f"The bucket does not answer: {error}"
         if found is None:
             return "There is no object under this key."
-        agrees = (found.size, found.content_type) == (file.size, file.content_type)
-        verdict = ("as cleaned" if file.cleaned else "as signed") if agrees else "NOT what was signed"
+        good = "as cleaned" if file.cleaned else "as signed"
+        verdict = good if uploads.as_signed(file, found) else "NOT what was signed"
         return f"{found.size:,} bytes of {found.content_type or 'no type'}, ETag {found.etag}: {verdict}"
 
     @admin.display(description="download")

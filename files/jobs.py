@@ -5,10 +5,15 @@
 
 A job is asked for and looked at before it is started, and what it is for does not change meanwhile: keys, or a query and the
 moment from which on what is signed is no part of it. It goes through the files in the order of (created_at, key), which no
-action changes, a batch at a time. The batch is written into the job before it is worked on, and every action can be repeated
-(who does it and which job is in each file's trail, by which it is counted too): a worker that dies leaves a ticket that runs
-out (`due_at`, as with `files.checking`), and the next one begins with the batch in hand. Of two workers one holds a ticket
-that is no longer good, and stops.
+action changes, a batch at a time. The batch is written into the job before it is worked on, and every action can be repeated:
+who does it and which job is in each file's trail, by which it is counted too. So whoever comes after a worker that died begins
+with the batch in hand.
+
+Only one worker at a time has a job. Its `due_at` sees to that, as with `files.checking`, and is three things in one:
+- the schedule: until then somebody works on the job, or is about to; after that `queue_due` queues it again;
+- the ticket: a message in the queue carries the `due_at` that it was sent for, and is good for as long as that stands;
+- the lease: a worker claims the job by its ticket, which moves `due_at` on by LEASE, and renews that with everything it writes.
+  Each time it compares and sets `due_at`, so that a worker that was too slow finds another there, writes nothing, and stops.
 """
 
 from __future__ import annotations
@@ -309,20 +314,20 @@ LIVING = (State.QUEUED, State.RUNNING)
 
 def work(key: str, ticket: datetime) -> None:
     """Go on with a job for SLICE, then let others come before it. Does nothing with a ticket that is no longer good."""
-    job = _take(key, ticket)
+    job = _claim(key, ticket)
     ends = time.monotonic() + SLICE
     try:
         with trail.caused_by(job and job.cause):
             while job and job.state == State.RUNNING and time.monotonic() < ends:
-                job = _go_on(job)
+                job = _work_on(job)
     except tuple(DOWN) as error:
         what = next(name for kind, name in DOWN.items() if isinstance(error, kind))
         logger.warning("job %s has to wait, since %s does not answer: %s", key, what, error)
         assert job is not None, "somebody was at work"
-        _hand_on(job, AGAIN, waits=f"{what} does not answer. It goes on by itself when that is back.")
+        _hand_back(job, AGAIN, waits=f"{what} does not answer. It goes on by itself when that is back.")
     else:
-        if job and (handed_on := _hand_on(job, QUEUED)):
-            queue(handed_on)
+        if job and (handed_back := _hand_back(job, QUEUED)):
+            queue(handed_back)
 
 
 # With MongoDB down nothing can be written down: the ticket runs out.
@@ -332,8 +337,8 @@ DOWN: dict[type[Exception], str] = {
 }
 
 
-def _take(key: str, ticket: datetime) -> Job | None:
-    """The job, for LEASE from now; its `due_at` is the ticket from then on."""
+def _claim(key: str, ticket: datetime) -> Job | None:
+    """Begin the lease. None: the ticket is no longer good, or there were too many attempts."""
     having = {"due_at": ticket}
     job = Job.compare_and_set(key, LIVING, having, state=State.RUNNING, due_at=now() + LEASE, counted={"attempts": 1})
     if job is None:
@@ -341,10 +346,10 @@ def _take(key: str, ticket: datetime) -> Job | None:
     if job.attempts > ATTEMPTS:
         _end(job, State.FAILED)
         return None
-    return job if job.started_at else _hold(job, started_at=now(), total=_counted(job))
+    return job if job.started_at else _renew_lease(job, started_at=now(), total=_count_files(job))
 
 
-def _counted(job: Job) -> int | None:
+def _count_files(job: Job) -> int | None:
     try:
         with pymongo.timeout(COUNTS_FOR):
             return File._get_collection().count_documents(job.of_its_files())  # type: ignore[no-any-return]
@@ -352,58 +357,59 @@ def _counted(job: Job) -> int | None:
         return None
 
 
-def _hold(job: Job, **change: Any) -> Job | None:
-    """Change it, with a new ticket; None if it was taken away. One that was cancelled may still say how far it came."""
+def _renew_lease(job: Job, **change: Any) -> Job | None:
+    """Write a change, and keep the job for another LEASE; None if it is lost. A cancelled job still says how far it got."""
     known = (*LIVING, State.CANCELLED)
     return Job.compare_and_set(job.key, known, {"due_at": job.due_at}, **{"due_at": now() + LEASE, **change})
 
 
-def _hand_on(job: Job, wait: timedelta, **change: Any) -> Job | None:
+def _hand_back(job: Job, wait: timedelta, **change: Any) -> Job | None:
+    """Leave the job to whoever comes next, by the new ticket or when the wait is over; None if it is lost."""
     return Job.compare_and_set(job.key, LIVING, {"due_at": job.due_at}, due_at=now() + wait, attempts=0, **change)
 
 
-def _go_on(job: Job) -> Job | None:
-    """Do the batch in hand, or take the next. None: it was taken away, ended, or has to wait."""
+def _work_on(job: Job) -> Job | None:
+    """Do the batch in hand, or find the next one. None if the job is lost, has ended or has to wait."""
     if job.batch:
         job.act.do(job.batch, who=job.actor)
         if job.action == Action.CHECK_AGAIN:
             checking.queue_due()
-        return _hold(job, batch=None, waits=None, attempts=0, counted=_told(job))
+        return _renew_lease(job, batch=None, waits=None, attempts=0, counted=_outcome(job))
     if (most := job.act.at_once) and (checked := _being_checked(job)) >= most:
-        waiting = _hand_on(job, QUEUED, waits=f"{checked} files are being checked; the next are taken when most of them are.")
+        waiting = _hand_back(job, QUEUED, waits=f"{checked} files are being checked; the next are taken when most of them are.")
         if waiting:
             queue(waiting, PACE)
         return None
-    files, end = _next(job)
+    files, end = _next_batch(job)
     if files:
         last = files[-1]
-        return _hold(job, batch=[raw["_id"] for raw in files], cursor_at=last["created_at"], cursor_key=last["_id"])
+        return _renew_lease(job, batch=[raw["_id"] for raw in files], cursor_at=last["created_at"], cursor_key=last["_id"])
     if end:
-        return _hold(job, cursor_at=end, cursor_key=None, attempts=0)
+        return _renew_lease(job, cursor_at=end, cursor_key=None, attempts=0)
     _end(job, State.FINISHED)
     return None
 
 
-def _next(job: Job) -> tuple[list[dict[str, Any]], datetime | None]:
+def _next_batch(job: Job) -> tuple[list[dict[str, Any]], datetime | None]:
     """The next batch, out of the WINDOW files that are next whether they match or not; and the moment up to which it looked, or
     None if that was all.
 
     So the cursor moves on where nothing matches for long. A search through all the rest, cut off, would begin anew each time.
     """
-    files, ahead, by_time = File._get_collection(), _ahead(job), {"created_at": ASCENDING, "_id": ASCENDING}
+    files, behind, by_time = File._get_collection(), _behind_cursor(job), {"created_at": ASCENDING, "_id": ASCENDING}
     with pymongo.timeout(LOOKS_FOR):
         if job.keys:
-            found = files.find(job.of_its_files(**ahead), WHEN, hint={"_id": ASCENDING})
+            found = files.find(job.of_its_files(**behind), WHEN, hint={"_id": ASCENDING})
             return found.sort(by_time).limit(job.act.batch).to_list(), None
-        moments = ahead.get("created_at", {})
+        moments = behind.get("created_at", {})
         there = {"created_at": {**moments, "$lte": job.asked_at}}
         beyond = next(files.find(there, WHEN, hint=BY_TIME).sort(by_time).skip(WINDOW).limit(1), None)
         end = beyond and beyond["created_at"]
-        window = ahead | {"created_at": {**moments, "$lte": end or job.asked_at}}
+        window = behind | {"created_at": {**moments, "$lte": end or job.asked_at}}
         return files.find(job.of_its_files(**window), WHEN).sort(by_time).limit(job.act.batch).to_list(), end
 
 
-def _ahead(job: Job) -> dict[str, Any]:
+def _behind_cursor(job: Job) -> dict[str, Any]:
     """MongoDB's query for what is behind the cursor.
 
     Not as a `$or`: its part with the key may be looked up in the index of all keys, and that be read to its end.
@@ -430,7 +436,7 @@ def _being_checked(job: Job) -> int:
         return File._get_collection().count_documents(waiting, limit=job.act.at_once or 0, hint={"check_at": ASCENDING})  # type: ignore[no-any-return]
 
 
-def _told(job: Job) -> dict[str, int]:
+def _outcome(job: Job) -> dict[str, int]:
     """What became of the batch in hand, by whichever worker: the trails know, of files that are gone too."""
     mine = {"_id": {"$in": job.batch}, **_of_its_doing(job)}
     here = {raw["_id"]: raw["status"] for raw in File._get_collection().find(mine, {"status": 1})}

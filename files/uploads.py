@@ -215,7 +215,7 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
         return None
     found = arrival.head
     content_types = {"$in": [found.content_type, names.UNKNOWN]}
-    as_signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
+    signed = {"owner_id": owner_id, "size": found.size, "content_type": content_types}
     plain = {"policy": {"$in": [None, *policies.without_checks()]}}
     return File.compare_and_set(
         key,
@@ -223,7 +223,7 @@ def _turn_ready(owner_id: str, key: str, arrival: storage.Opening, look: content
         Status.READY,
         who=owner_id,
         what="confirmed",
-        having={**as_signed, **plain, **_with_its_checksum(arrival)},
+        having={**signed, **plain, **_with_its_checksum(arrival)},
         ready_at=now(),
         **_found_out(arrival, look),
     )
@@ -256,7 +256,7 @@ def _turn_slowly(file: File, arrival: storage.Opening | None, look: content.Look
     if arrival is None or look is None:
         raise NotUploaded
     found = arrival.head
-    if not _as_signed(file, found):
+    if not as_signed(file, found):
         raise Mismatch(file, found)
     known = _found_out(arrival, look)
     differs = file.sha256 and arrival.sha256 not in (None, file.sha256)
@@ -411,7 +411,7 @@ def look_again(file: File) -> content.Look:
     arrival = storage.opening(file.object_key, content.FIRST)
     if arrival is None:
         raise storage.Missing(file.object_key)
-    if not _as_signed(file, arrival.head):
+    if not as_signed(file, arrival.head):
         return content.Look(names.UNKNOWN, Reason.INTEGRITY)
     return _look(file.key, arrival, file.object_key)
 
@@ -427,10 +427,10 @@ def dismiss(owner_id: str, key: str) -> None:
 def has_arrived(file: File) -> bool:
     """Whether the bucket has what was signed. Raises `storage.Error`."""
     found = storage.head(file.key)
-    return found is not None and _as_signed(file, found)
+    return found is not None and as_signed(file, found)
 
 
-def _as_signed(file: File, found: storage.Head) -> bool:
+def as_signed(file: File | StoredFile, found: storage.Head) -> bool:
     """Where no type is signed some buckets make one of the key's ending: SeaweedFS does."""
     return found.size == file.size and file.content_type in (found.content_type, names.UNKNOWN)
 

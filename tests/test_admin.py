@@ -23,6 +23,7 @@ from files.models import StoredFile
 
 from .conftest import Cast
 from .corpus.make import saved
+from .lifecycle import put_object
 from .watching import profiled
 
 pytestmark = pytest.mark.django_db(databases=["default", "mongo"])
@@ -312,7 +313,18 @@ def test_the_detail_page_has_the_object_beside_the_document(as_ops: Client, file
     text = as_ops.get(page_of(file)).text
     assert file.key in text
     assert "5 bytes of application/pdf" in text
-    assert "as signed" in text
+    assert ": as signed" in text
+
+
+def test_the_detail_page_takes_the_type_that_a_bucket_makes_up_for_one_that_was_signed_without(
+    as_ops: Client, alice: User
+) -> None:
+    file = Cast.upload(alice, b"hello", filename="a.txt", content_type="application/octet-stream")
+    put_object(file.key, b"hello", "text/plain")
+    assert "5 bytes of text/plain" in as_ops.get(page_of(file)).text
+    assert ": as signed" in as_ops.get(page_of(file)).text
+    put_object(file.key, b"hello!", "text/plain")
+    assert "NOT what was signed" in as_ops.get(page_of(file)).text
 
 
 def test_the_detail_page_says_what_its_owner_deleted_and_when(as_ops: Client, alice: User, file: File) -> None:
@@ -360,7 +372,7 @@ def test_of_a_picture_that_was_cleaned_it_is_the_clean_one_that_is_looked_at_and
     file = Cast.checked(uploads.confirm(str(alice.pk), signed.key))
     assert file.cleaned and storage.head(file.key) is None
     text = as_ops.get(page_of(file)).text
-    assert f"{file.size:,} bytes of image/png" in text and "as cleaned" in text
+    assert f"{file.size:,} bytes of image/png" in text and ": as cleaned" in text
     assert str(file.thumbnail) in text and str(file.sha256) in text
     assert file.cleaned in as_ops.get(page_of(file, "download"))["Location"]
 

@@ -149,7 +149,7 @@ def test_pending_uploads_are_shown_by_age_with_the_oldest(as_ops: Client) -> Non
 
     shown = section(as_ops, "Pending uploads")
 
-    assert shown.startswith("7 in all; the oldest for 1 hour, 20 minutes.")
+    assert shown.startswith("7 in all; the oldest has waited 1 hour, 20 minutes.")
     assert re.findall(r"(\w[\w ]+) \| (\d+)", shown) == [
         ("Under 5 minutes", "3"),
         ("5 to 15 minutes", "1"),
@@ -181,7 +181,7 @@ def test_the_checking_queue_is_shown_with_its_oldest_and_celery_s_own(as_ops: Cl
 
     shown = section(as_ops, "Being checked")
 
-    assert shown.startswith("2 in all; the oldest for 7 minutes.")
+    assert shown.startswith("2 in all; the oldest has waited 7 minutes.")
     assert shown.endswith("3 tasks wait in Celery's queue.")
     assert redis_client.connection().llen(current_app.conf.task_default_queue) == 3
 
@@ -195,10 +195,11 @@ def test_what_is_checked_again_waits_since_then_however_long_ago_it_was_signed(
 
     shown = section(as_ops, "Being checked")
 
-    assert shown.startswith("1 in all; the oldest for 0 minutes.") and "look whether a worker runs" not in shown
+    assert shown.startswith("1 in all; the oldest has waited 0 minutes.") and "look whether a worker runs" not in shown
     assert "Under 5 minutes | 1" in shown and "A day and more | 0" in shown
     File._get_collection().update_one({"_id": file.key}, {"$set": {"trail.$[].at": now() - timedelta(hours=2)}})
-    assert "the oldest for 2 hours. The oldest waits for long: look whether a worker runs" in section(as_ops, "Being checked")
+    shown = section(as_ops, "Being checked")
+    assert "the oldest has waited 2 hours. The oldest waits for long: look whether a worker runs" in shown
 
 
 def test_refused_signings_are_shown_by_day_and_by_owner(as_ops: Client, as_alice: Client, alice: User, settings: Any) -> None:
