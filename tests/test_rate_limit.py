@@ -429,11 +429,12 @@ def test_who_is_signed_in_is_not_counted_by_address(as_alice: Client) -> None:
 
 
 @pytest.mark.usefixtures("three_a_day")
-def test_a_session_cookie_that_was_made_up_is_no_way_around_it(stranger: Client) -> None:
+@pytest.mark.parametrize("path", ["/login", "/", "/api/openapi.json"])
+def test_a_session_cookie_that_was_made_up_is_no_way_around_it(stranger: Client, path: str) -> None:
     statuses = []
     for number in range(5):
         stranger.cookies["sessionid"] = f"made-up-{number}"
-        statuses.append(stranger.get("/login").status_code)
+        statuses.append(stranger.get(path).status_code)
 
     assert statuses == [200, 200, 200, 429, 429]
 
