@@ -13,7 +13,7 @@ from http import HTTPStatus
 import redis.exceptions
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
@@ -63,7 +63,7 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
             name: value for name, value in (("fields", error.fields), ("reason", error.reason), ("left", error.left)) if value
         }
         return answer(request, error.status, error.code, str(error), more=more, headers=error.headers)
-    if isinstance(error, (BadRequest, SuspiciousOperation)):
+    if isinstance(error, (BadRequest, SuspiciousOperation, UnreadablePostError)):
         sentence = _("The request is malformed or too large. Reload the page and try again.")
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
     name = dependency(error)
