@@ -56,15 +56,15 @@ def wrong_method(request: HttpRequest, sentence: str, allow: str) -> HttpRespons
 def sign(request: HttpRequest, owner_id: str) -> HttpResponse:
     window = limits.spend_signing(owner_id)
     wish = checked(SignForm(read_json(request)))
-    limits.spend_day(owner_id, wish["policy"])
-    signed = uploads.sign(
-        owner_id,
-        filename=wish["filename"],
-        content_type=wish["contentType"],
-        size=wish["size"],
-        policy=wish["policy"],
-        sha256=wish["sha256"],
-    )
+    with limits.spend_day(owner_id, wish["policy"]):
+        signed = uploads.sign(
+            owner_id,
+            filename=wish["filename"],
+            content_type=wish["contentType"],
+            size=wish["size"],
+            policy=wish["policy"],
+            sha256=wish["sha256"],
+        )
     metrics.count(metrics.SIGNINGS, wish["policy"])
     body = {
         "url": signed.put.url,

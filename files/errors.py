@@ -13,11 +13,12 @@ from http import HTTPStatus
 import redis.exceptions
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import DatabaseError, InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
-from pymongo.errors import PyMongoError
+from mongoengine.errors import OperationError
+from pymongo.errors import OperationFailure, PyMongoError, WriteConcernError
 
 from . import documents, metrics, scanner, storage
 from .refusals import Refusal
@@ -62,7 +63,7 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
             name: value for name, value in (("fields", error.fields), ("reason", error.reason), ("left", error.left)) if value
         }
         return answer(request, error.status, error.code, str(error), more=more, headers=error.headers)
-    if isinstance(error, (BadRequest, SuspiciousOperation)):
+    if isinstance(error, (BadRequest, SuspiciousOperation, UnreadablePostError)):
         sentence = _("The request is malformed or too large. Reload the page and try again.")
         return answer(request, HTTPStatus.BAD_REQUEST, "bad_request", sentence)
     name = dependency(error)
@@ -71,15 +72,33 @@ def refusal(request: HttpRequest, error: BaseException) -> HttpResponse | None:
 
 def dependency(error: BaseException) -> str | None:
     """What is down, by the exception it left."""
-    if isinstance(error, DatabaseError) and isinstance(error.__cause__, PyMongoError):
-        error = error.__cause__  # the admin reads MongoDB through Django's database layer
+    error = _of_mongodb(error) or error
     return next((name for down, name in DEPENDENCIES if isinstance(error, down)), None)
 
 
+def _of_mongodb(error: BaseException) -> PyMongoError | None:
+    """What MongoDB's own driver said: the admin reads through Django's database layer, and MongoEngine wraps as well."""
+    inner = error.__context__ if isinstance(error, (DatabaseError, OperationError)) else error
+    return inner if isinstance(inner, PyMongoError) else None
+
+
+def _refused(error: BaseException) -> bool:
+    """Whether it answered by a no. That time ran out, or what was written is not safe yet, is none."""
+    status, _code = storage.refusal(error)
+    mongo = _of_mongodb(error)
+    failed = isinstance(mongo, OperationFailure) and not isinstance(mongo, WriteConcernError) and not mongo.timeout
+    return failed or 0 < status < HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def unavailable(request: HttpRequest, name: str, error: BaseException) -> HttpResponse:
-    logger.error("%s does not answer: %s", name, error, exc_info=error)
+    refused = _refused(error)
+    logger.error("%s %s: %s", name, "refused" if refused else "does not answer", error, exc_info=error)
     metrics.count(metrics.UNAVAILABLE, name)
-    sentence = _("%(server)s does not answer. Nothing is lost; try again in a few seconds.") % {"server": _(name)}
+    if refused:
+        sentence = _("%(server)s refused this. Nothing is lost; try again in a few seconds, or tell whoever runs this site.")
+    else:
+        sentence = _("%(server)s does not answer. Nothing is lost; try again in a few seconds.")
+    sentence %= {"server": _(name)}
     headers = {"Retry-After": str(RETRY_AFTER)}
     return answer(request, HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", sentence, headers=headers)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext, ngettext
 from django_ratelimit.core import get_usage
+from redis.exceptions import RedisError
 
 from . import policies, redis_client
 from .refusals import Refusal
@@ -43,9 +45,10 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. string.format('%.0f', now - window))
 local spent = redis.call('ZCARD', key)
-local passed = spent < limit
+local passed, entry = spent < limit, ''
 if passed then
-    redis.call('ZADD', key, now, string.format('%.0f-%d', now, spent))
+    entry = string.format('%.0f-%d', now, spent)
+    redis.call('ZADD', key, now, entry)
     redis.call('PEXPIRE', key, window / 1000 + 1000)
     spent = spent + 1
 elseif KEYS[2] then
@@ -58,7 +61,7 @@ elseif KEYS[2] then
 end
 local first = math.max(spent - limit, 0)
 local leaves = redis.call('ZRANGE', key, first, first, 'WITHSCORES')[2]
-return {passed and 1 or 0, math.max(limit - spent, 0), leaves + window - now}
+return {passed and 1 or 0, math.max(limit - spent, 0), leaves + window - now, entry}
 """
 
 
@@ -94,16 +97,25 @@ def _spend() -> Script:
     return redis_client.connection().register_script(SPEND)
 
 
-def _take(key: str, limit: int, window: int, refused: str | None = None) -> tuple[bool, int, int]:
-    """Take one of `limit` in any `window` seconds: whether there was one, how many are left, and in how many seconds the next
-    is free. Rounded up: whoever waits exactly as long as we say must find the door open. `refused` is an owner whose refusal
-    is to be counted.
+class Taken(NamedTuple):
+    """Whether there was one, how many are left, in how many seconds the next is free, and by which name Redis has it.
+
+    Rounded up: whoever waits exactly as long as we say must find the door open.
     """
+
+    passed: bool
+    remaining: int
+    frees_up: int
+    entry: bytes
+
+
+def _take(key: str, limit: int, window: int, refused: str | None = None) -> Taken:
+    """Take one of `limit` in any `window` seconds. `refused` is an owner whose refusal is to be counted."""
     keys, args = [key], [str(limit), str(window * 1_000_000)]
     if refused is not None:
         keys, args = [key, _refusals(now())], [*args, refused, ALL, str(REFUSALS_KEPT), str(REFUSED_OWNERS + 1)]
-    passed, remaining, frees_up = _spend()(keys=keys, args=args)
-    return bool(passed), remaining, max(1, -(-frees_up // 1_000_000))
+    passed, remaining, frees_up, entry = _spend()(keys=keys, args=args)
+    return Taken(bool(passed), remaining, max(1, -(-frees_up // 1_000_000)), entry)
 
 
 def spend_signing(owner_id: str) -> Window:
@@ -112,9 +124,9 @@ def spend_signing(owner_id: str) -> Window:
     A moving window: never more than the limit in any 60 s. A fixed one lets twice as many through across its boundary.
     """
     limit = settings.SIGNINGS_PER_MINUTE
-    passed, remaining, frees_up = _take(f"uploadkit:signings:{owner_id}", limit, WINDOW, refused=owner_id)
-    window = Window(limit, remaining, frees_up)
-    if not passed:
+    taken = _take(f"uploadkit:signings:{owner_id}", limit, WINDOW, refused=owner_id)
+    window = Window(limit, taken.remaining, taken.frees_up)
+    if not taken.passed:
         raise TooMany(
             ngettext(
                 "You can start %(limit)d upload a minute. Try again in %(seconds)d s.",
@@ -128,14 +140,19 @@ def spend_signing(owner_id: str) -> Window:
     return window
 
 
-def spend_day(owner_id: str, policy: str) -> None:
-    """Take one signing from those that the policy gives the user in any 24 hours. Raises TooMany, as `spend_signing` does."""
+@contextmanager
+def spend_day(owner_id: str, policy: str) -> Iterator[None]:
+    """Take one signing from those that the policy gives the user in any 24 hours, and give it back if what is done with it
+    fails. Raises TooMany, as `spend_signing` does.
+    """
     most = policies.policy_for(policy).max_files
     if most is None:
+        yield
         return
-    passed, _remaining, seconds = _take(f"uploadkit:day:{policy}:{owner_id}", most, DAY)
-    if not passed:
-        hours = -(-seconds // 3600)
+    key = f"uploadkit:day:{policy}:{owner_id}"
+    taken = _take(key, most, DAY)
+    if not taken.passed:
+        hours = -(-taken.frees_up // 3600)
         raise TooMany(
             ngettext(
                 "%(most)d files a day are the most here. Try again in %(hours)d hour.",
@@ -143,8 +160,14 @@ def spend_day(owner_id: str, policy: str) -> None:
                 hours,
             )
             % {"most": most, "hours": hours},
-            seconds,
+            taken.frees_up,
         )
+    try:
+        yield
+    except BaseException:
+        with suppress(RedisError):
+            redis_client.connection().zrem(key, taken.entry)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from .errors import refusal
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-FOR_EVERYBODY = ("landing", "files:openapi")  # need no session, and so no database
-FOR_VISITORS = ("files:shared", "files:shared_download")  # know no session either, and whoever has one is counted as well
+# These know no session, and need no database for one: whoever has one is counted as well.
+FOR_EVERYBODY = ("landing", "files:openapi", "files:shared", "files:shared_download")
 
 
 class RequestIdMiddleware:
@@ -72,7 +72,7 @@ class AddressLimitMiddleware:
         try:
             if match.route.startswith("accounts/") or match.view_name == "admin:login":
                 limits.spend_address(request, "sign-in", settings.SIGN_IN_RATE)
-            elif match.view_name in FOR_VISITORS or is_anonymous(request):
+            elif match.view_name in FOR_EVERYBODY or is_anonymous(request):
                 limits.spend_address(request, "anonymous", settings.ADDRESS_RATE)
         except (limits.TooMany, DatabaseError) as error:
             return refusal(request, error)
@@ -84,8 +84,5 @@ class AddressLimitMiddleware:
 
 
 def is_anonymous(request: HttpRequest) -> bool:
-    """Whether there is no session. A made-up cookie is none either, by a query that what is for everybody must not need."""
-    if settings.SESSION_COOKIE_NAME not in request.COOKIES:
-        return True
-    assert request.resolver_match is not None
-    return request.resolver_match.view_name not in FOR_EVERYBODY and not request.user.is_authenticated
+    """Whether there is no session. A made-up cookie is none either."""
+    return settings.SESSION_COOKIE_NAME not in request.COOKIES or not request.user.is_authenticated

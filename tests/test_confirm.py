@@ -236,7 +236,9 @@ def test_a_bucket_that_is_not_there_yet_is_503_and_what_has_arrived_is_confirmed
     cast.put(signed)
     bucket, settings.R2_BUCKET = settings.R2_BUCKET, "not-there-yet"
 
-    assert_refused(confirm(as_alice, signed.key), 503, "unavailable")
+    answer = confirm(as_alice, signed.key)
+    assert_refused(answer, 503, "unavailable")
+    assert answer.json()["error"].startswith("The bucket refused this. ")
     settings.R2_BUCKET = bucket
     assert confirm(as_alice, signed.key).status_code == 200
 

@@ -70,6 +70,22 @@ def test_confirming_says_so_too(as_alice: Client, alice: User, failing: Any, how
     assert answer.json()["error"].startswith("MongoDB ")
 
 
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [({"errorCode": 2}, "MongoDB refused this. "), (OUT_OF_TIME, "MongoDB does not answer. ")],
+    ids=["an index is missing", "time ran out"],
+)
+def test_that_it_said_no_is_told_from_that_it_said_nothing(
+    as_alice: Client, alice: User, failing: Any, how: dict[str, object], sentence: str
+) -> None:
+    key = Cast.sign(alice).key
+    failing("find", how)
+
+    for answer in (as_alice.get("/files/"), post_json(as_alice, "/api/uploads/diagnose", {"key": key})):
+        assert answer.status_code == 503
+        assert sentence in answer.text
+
+
 @pytest.mark.usefixtures("failing")
 def test_an_index_may_take_longer_than_a_page_may() -> None:
     """On a large collection, or a busy disk: the release would fail half-way."""

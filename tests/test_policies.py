@@ -189,6 +189,16 @@ def test_max_files_a_day_and_one_more_is_429_and_says_when(as_alice: Client, as_
     assert sign(as_bob).status_code == 200, "somebody else"
 
 
+def test_what_is_not_signed_is_none_of_the_day_s(as_alice: Client, policy: Any, settings: Any) -> None:
+    """Or a browser that asks again would use up the day, with a full quota or while MongoDB was down."""
+    policy(max_files=2)
+    settings.QUOTA_BYTES = 0
+    assert [sign(as_alice).status_code for _ in range(5)] == [413] * 5
+
+    settings.QUOTA_BYTES = None
+    assert [sign(as_alice).status_code for _ in range(3)] == [200, 200, 429]
+
+
 def test_a_day_is_any_24_hours(as_alice: Client, alice: User, policy: Any, settings: Any) -> None:
     policy(max_files=2)
     [sign(as_alice) for _ in range(2)]

@@ -567,3 +567,15 @@ def test_a_preview_ends_with_its_link(alice: User, stranger: Client, cast: type[
 
     (lives,) = set(re.findall(r"X-Amz-Expires=(\d+)", page))
     assert 290 <= int(lives) <= 300
+
+
+def test_a_visitor_who_breaks_off_while_sending_is_no_bug_of_ours(stranger: Client) -> None:
+    """granian gives what came by then; other servers raise."""
+
+    class BrokenOff(io.BytesIO):
+        def read(self, *size: Any) -> bytes:
+            raise OSError("connection reset")
+
+    form: Any = {"CONTENT_TYPE": "application/x-www-form-urlencoded", "CONTENT_LENGTH": "1000", "wsgi.input": BrokenOff()}
+
+    assert stranger.generic("POST", "/s/AAAAAAAAAAAAAAAAAAAAAA", **form).status_code == 400

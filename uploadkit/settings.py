@@ -297,6 +297,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "uploadkit.beat:Scheduler"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", str(VAR / "celerybeat-schedule"))
 CLEANUP_EVERY = env.timedelta("CLEANUP_EVERY", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))
 TRASH_LIVES = timedelta(seconds=10)  # in which a deletion can be undone; the templates say so in words
