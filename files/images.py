@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import re
 import struct
 import threading
 import warnings
@@ -19,7 +20,17 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
-from PIL import GifImagePlugin, IcoImagePlugin, Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, features
+from PIL import (
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageCms,
+    ImageOps,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    features,
+)
 
 from .reasons import Reason, Rejected
 
@@ -45,6 +56,10 @@ MAX_FRAMES = 1_000
 PAGES = 20  # times max_pixels that the pages of a TIFF may have in all; unlike an animation's frames they are not held together
 BYTES_A_PIXEL = 8  # as many as any pixel has. Some plugins read the whole file before they know its size
 MAX_SCANS = 200  # of a JPEG, over each of which all its pixels are gone through; a progressive one has about ten
+MAX_SEGMENTS = 10_000  # of a JPEG; the longest that one can carry has less than a thousand
+# What ends the coded pixels, in which FF 00 is a byte FF and FF D0 to FF D7 are places to go on at after an error.
+MARKER = re.compile(rb"\xff([^\0\xd0-\xd7\xff])")
+SOI, EOI, SOS, RESERVED = 0xD8, 0xD9, 0xDA, 0xC0  # below that no segment follows the marker
 FINE = 736  # the sum of a JPEG's first quantization table at quality 90; a coarser one has a larger sum
 IN_MEMORY = 1024 * 1024  # bytes of a cleaned picture, before it goes to the disk
 
@@ -90,7 +105,8 @@ def most_bytes(content_type: str, max_pixels: int) -> int:
 
 
 def looked_at(source: IO[bytes], content_type: str, *, clean: bool, max_pixels: int) -> Picture:
-    """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames.
+    """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames,
+    UNREADABLE for a TIFF that is whole as far as one can tell, but of a kind of pixels that is not known here.
 
     `max_pixels` is width times height, and times frames for an animation. With `clean` it is encoded anew in the same format,
     turned as its orientation says, with nothing but pixels, transparency, timing and the colour profile.
@@ -132,15 +148,54 @@ def opened(source: IO[bytes], form: str, max_pixels: int) -> Image.Image:
     if form == "JPEG" and scans(source) > MAX_SCANS:
         raise Rejected(Reason.BROKEN)
     source.seek(0)
-    return Image.open(source, formats=[form])
+    try:
+        return Image.open(source, formats=[form])
+    except UnidentifiedImageError:
+        if form == "TIFF" and is_whole_tiff(source, max_pixels):
+            raise Rejected(Reason.UNREADABLE) from None
+        raise
+
+
+def is_whole_tiff(source: IO[bytes], max_pixels: int) -> bool:
+    """Whether the pixels that a TIFF says it has are in the file, of whatever kind: a camera's raw ones, or a satellite's."""
+    source.seek(0)
+    header = source.read(8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(header + (source.read(8) if header[2:3] == b"+" else b""))
+    source.seek(tags.next)
+    tags.load(source)
+    width, height = tags.get(TiffImagePlugin.IMAGEWIDTH, 0), tags.get(TiffImagePlugin.IMAGELENGTH, 0)
+    if width * height > max_pixels:
+        raise Rejected(Reason.BOMB)
+    offsets = tags.get(TiffImagePlugin.STRIPOFFSETS) or tags.get(TiffImagePlugin.TILEOFFSETS) or ()
+    lengths = tags.get(TiffImagePlugin.STRIPBYTECOUNTS) or tags.get(TiffImagePlugin.TILEBYTECOUNTS) or ()
+    end = source.seek(0, io.SEEK_END)
+    there = len(offsets) == len(lengths) and all(sum(place) <= end for place in zip(offsets, lengths, strict=True))
+    return width > 0 and height > 0 and any(lengths) and there
 
 
 def scans(source: IO[bytes]) -> int:
-    count, last = 0, b""
+    """How many a JPEG has up to its end, as libjpeg reads it: not those of a thumbnail within, nor of what stands behind it."""
+    count = 0
+    for _ in range(MAX_SEGMENTS):
+        marker = next_marker(source)
+        if marker is None or marker == EOI:
+            return count
+        count += marker == SOS
+        if marker >= RESERVED and marker != SOI:
+            length = int.from_bytes(source.read(2), "big")
+            source.seek(max(0, length - 2), io.SEEK_CUR)
+    raise Rejected(Reason.BROKEN)
+
+
+def next_marker(source: IO[bytes]) -> int | None:
+    last = b""
     while chunk := source.read(CHUNK):
-        count += (last + chunk).count(b"\xff\xda")  # which no pixels are encoded as
+        chunk = last + chunk
+        if found := MARKER.search(chunk):
+            source.seek(found.end() - len(chunk), io.SEEK_CUR)
+            return found[1][0]
         last = chunk[-1:]
-    return count
+    return None
 
 
 def in_all(form: str | None, max_pixels: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +19,8 @@ from PIL import Image, ImageChops, ImageDraw, ImageOps, ImageSequence, ImageStat
 from files import images, kinds
 from files.images import Picture, looked_at
 from files.reasons import Reason, Rejected
+
+from .corpus.make import raw_tiff
 
 WIDTH, HEIGHT = 120, 80
 MAX_PIXELS = 1_000_000
@@ -437,6 +440,33 @@ def test_a_jpeg_whose_pixels_are_gone_through_again_and_again_is_not_decoded() -
     assert rejected(content[:-2] + scan * 1_000 + content[-2:], "JPEG") is Reason.BROKEN
 
 
+def test_only_the_scans_of_the_picture_itself_are_counted() -> None:
+    many = b"\xff\xda" * 1_000
+    thumbnail = b"Exif\0\0" + made("JPEG") + many
+    content = made("JPEG", progressive=True, restart_marker_blocks=1)
+    own = images.scans(io.BytesIO(content))
+    content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + content[2:]
+
+    assert 5 < own < 20
+    assert images.scans(io.BytesIO(content + many)) == own
+    assert look(content + many, "JPEG")
+
+
+@pytest.mark.parametrize("hidden", [b"\xff\x02\xff\xff", b"\xff\0\xff\xd0", b"\xff\xff", b"\xff\xd8"])
+def test_nothing_between_two_scans_hides_the_next_ones(hidden: bytes) -> None:
+    content = made("JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+
+    assert images.scans(io.BytesIO(content[:-2] + (hidden + scan) * 100 + content[-2:])) > 100
+
+
+def test_a_jpeg_of_nothing_but_segments_takes_no_time() -> None:
+    begun = time.monotonic()
+
+    assert rejected(made("JPEG")[:2] + b"\xff\xe0\0\2" * 1_000_000, "JPEG") is Reason.BROKEN
+    assert time.monotonic() - begun < 3
+
+
 @pytest.mark.parametrize("form", MOVING)
 def test_all_frames_together_may_have_so_many_pixels_and_no_more(form: str) -> None:
     content = moving(form)
@@ -470,6 +500,16 @@ def test_a_picture_that_ends_half_way_is_broken(form: str) -> None:
 
     for share in (0.5, 0.9):
         assert rejected(content[: int(len(content) * share)], form) is Reason.BROKEN
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_tiff_of_pixels_that_pillow_does_not_know_is_not_readable_and_broken_where_some_are_missing(clean: bool) -> None:
+    content = raw_tiff(bands=5)
+
+    assert rejected(content, "TIFF", clean=clean) is Reason.UNREADABLE
+    assert rejected(content, "TIFF", clean=clean, max_pixels=16 * 9 - 1) is Reason.BOMB
+    for end in (-1, -300, 100, 8):
+        assert rejected(content[:end], "TIFF", clean=clean) is Reason.BROKEN
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF"])
