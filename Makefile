@@ -1,4 +1,5 @@
-# `make` or `make help` lists the targets. Nothing here needs root.
+# `make` or `make help` lists the targets. None needs root, though `make test` and `make bench` use apt as root for what is missing
+# (Chromium, wrk); `make test` does without.
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -2,8 +2,8 @@
 
 Past its limits (a file, or what an archive unpacks to, that is too large; too many archives in each other) clamd says OK of
 what it has not looked at, unless its clamd.conf has `AlertExceedsMax yes`; and where MaxScanSize is over MaxFileSize even so
-of a member of an archive that is between the two. README says which lines are needed. The first is tried out here, and a
-clamd without it is not believed.
+of a member of an archive that is between the two. docs/install.md says which lines are needed. The first is tried out here,
+and a clamd without it is not believed.
 """
 
 from __future__ import annotations

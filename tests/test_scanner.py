@@ -153,7 +153,7 @@ def test_what_is_over_the_file_limit_is_refused(another: Another) -> None:
 
 
 def test_what_unpacks_to_more_than_the_scan_limit_is_refused_where_the_file_limit_is_no_less(another: Another) -> None:
-    """README tells why: were it less, the member would be cut off there and called clean."""
+    """docs/install.md tells why: were it less, the member would be cut off there and called clean."""
     another(MaxFileSize="2M", MaxScanSize="2M")
 
     assert scan(zipped(bytes(MIB) + EICAR)) == FOUND

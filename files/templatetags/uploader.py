@@ -1,4 +1,4 @@
-"""The uploader on any page of the site: `{% uploader "avatars" %}` takes what that policy takes. See README."""
+"""The uploader on any page of the site: `{% uploader "avatars" %}` takes what that policy takes. See docs/integrate.md."""
 
 from __future__ import annotations
 
