@@ -112,14 +112,15 @@ def test_every_command_that_is_named_exists() -> None:
     assert ours - {"__init__", "dev"} <= named <= ours | djangos
 
 
-@pytest.mark.parametrize("name", ["web", "worker", "beat"])
+@pytest.mark.parametrize("name", ["web", "worker", "housekeeper", "beat"])
 def test_the_units_of_systemd_run_what_the_procfile_does(name: str) -> None:
-    """systemd knows no ${NAME:-default}, and no relative program."""
+    """systemd knows no ${NAME:-default} and no relative program, and reads %h as a home directory."""
     unit = (UNITS / f"uploadkit-{name}.service").read_text()
     line = procfile()[name]
     defaults = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", line)) | {k: v for k, v in ON_ONE_MACHINE.items() if k in line}
 
-    assert re.findall(r"^ExecStart=/opt/uploadkit/\.venv/bin/(.*)$", unit, re.MULTILINE) == [re.sub(r":-[^}]*", "", line)]
+    run = re.sub(r":-[^}]*", "", line).replace("%", "%%")
+    assert re.findall(r"^ExecStart=/opt/uploadkit/\.venv/bin/(.*)$", unit, re.MULTILINE) == [run]
     assert dict(re.findall(r"(\w+)=([^\s=]+)", "".join(re.findall(r"^Environment=(.*)$", unit, re.MULTILINE)))) == defaults
 
 
