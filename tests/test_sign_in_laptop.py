@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -190,6 +191,18 @@ def test_a_user_from_laptop_days_finds_no_broken_page_in_production() -> None:
 
     assert client.get("/files/").status_code == 200
     assert client.get("/accounts/3rdparty/").status_code in (200, 302, 404)
+
+
+def test_with_debug_on_nobody_is_answered_from_the_internet_whatever_host_they_name(db: None, settings: Any) -> None:
+    """The Procfile listens everywhere, and the page of a refused Host has the settings on it."""
+    settings.DEBUG = True
+    addresses = ["127.0.0.1", "::1", "192.168.1.5", "100.64.0.1", "198.18.0.1", "8.8.8.8", "2001:4860:4860::8888"]
+
+    statuses = [Client().get("/", headers={"Host": "localhost"}, REMOTE_ADDR=address).status_code for address in addresses]
+
+    assert statuses == [200] * 5 + [403] * 2
+    settings.DEBUG = False
+    assert Client().get("/", REMOTE_ADDR="8.8.8.8").status_code == 200
 
 
 def test_the_address_is_not_there_in_production(stranger: Client) -> None:

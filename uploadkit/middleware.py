@@ -4,6 +4,7 @@ and no static files, go past it.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -13,14 +14,15 @@ from csp.constants import HEADER
 from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.messages.middleware import MessageMiddleware
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponseBase, HttpResponseForbidden
 from django.middleware.gzip import GZipMiddleware
 from django.middleware.locale import LocaleMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from django_htmx.middleware import HtmxMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from files import metrics
+from files import limits, metrics
 
 from . import logs
 
@@ -94,3 +96,19 @@ class Messages(ForPages, MessageMiddleware):
 
 class Htmx(ForPages, HtmxMiddleware):
     pass
+
+
+class NearAlone:
+    """With DEBUG on, which shows settings and source, and lets anybody sign in: nobody is answered from the internet, wherever
+    the process listens and whatever Host is named.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        if not settings.DEBUG:
+            raise MiddlewareNotUsed
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if ipaddress.ip_address(limits.client_address(request)).is_global:
+            return HttpResponseForbidden("This site runs with DEBUG, which is for a laptop.\n", content_type="text/plain")
+        return self.get_response(request)

@@ -143,6 +143,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "uploadkit.middleware.NearAlone",
     "files.vitals.Vitals",
     "files.middleware.RequestIdMiddleware",
     "uploadkit.middleware.Watched",
