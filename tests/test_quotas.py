@@ -198,6 +198,18 @@ def test_what_was_charged_for_no_document_is_given_back_when_it_can_come_no_more
     assert used(alice) == (0, 0)
 
 
+def test_clean_up_now_settles_nothing_and_the_command_everything(alice: User, as_ops: Client) -> None:
+    """Whoever waits for a page does not wait for the accounts of everybody; a site without beat has the command alone."""
+    quotas.charge(str(alice.pk), f"u/{alice.pk}/{'x' * 21}-report.pdf", 5)
+    age_what_is_held()
+    assert as_ops.post("/admin/files/storedfile/cleanup/").status_code == 302
+    assert used(alice) == (1, 5)
+    call_command("cleanup_pending", "--dry-run")
+    assert used(alice) == (1, 5)
+    call_command("cleanup_pending")
+    assert used(alice) == (0, 0)
+
+
 def test_files_of_an_earlier_version_are_charged_by_ensure_indexes_and_given_back_like_others(alice: User, capsys: Any) -> None:
     ready(alice), ready(alice)
     File.objects.update(unset__charged=True)
