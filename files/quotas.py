@@ -318,13 +318,17 @@ def _keys_of(owner_id: str) -> dict[str, str]:
 
 def recount(owner_id: str, *, fix: bool = False) -> Count:
     """Compare an account with the documents, as they are at one moment, and `fix` it; others may work on both meanwhile.
+    What lives and was never charged counts, and is charged by `fix`.
 
     Raises Busy where there was no such moment.
     """
     accounts = Account._get_collection()
     for _try in range(RECOUNTS):
         before = accounts.find_one({"_id": owner_id}) or {"_id": owner_id}
-        found = _found(before)
+        if fix:
+            File.charge_uncharged(_keys_of(owner_id))
+        # What comes after that and is not charged must not be in the sums, since it would never be given back.
+        found = _found(before, uncharged=not fix)
         said = Used(before.get("files", 0), before.get("bytes", 0))
         same = {"_id": owner_id, "version": before.get("version", 0)}
         if not fix or said == found:
@@ -343,22 +347,21 @@ class Busy(Exception):
     """An account was changed each time that it was counted."""
 
 
-def _found(account: Mapping[str, Any]) -> Used:
+def _found(account: Mapping[str, Any], *, uncharged: bool) -> Used:
     held = list(account.get("held", {}).values())
     leaving = list(account.get("leaving", {}).values())
-    found = File.charged_of(_keys_of(account["_id"]), but=[each["key"] for each in held], leaving=leaving)
+    keys = [each["key"] for each in held]
+    found = File.charged_of(_keys_of(account["_id"]), but=keys, leaving=leaving, uncharged=uncharged)
     return Used(found.files + len(held), found.bytes + sum(each["bytes"] for each in held))
 
 
-def charge_for_old_files() -> int:
-    """Charge for the files of an earlier version, of each owner once. Return how many there were."""
-    accounts, taken = Account._get_collection(), 0
+def charge_for_old_files() -> None:
+    """Charge for the files of an earlier version, of each owner once."""
+    accounts = Account._get_collection()
     for owner_id in owners():
         if accounts.find_one({"_id": owner_id, "taken_in": True}, {"_id": 1}):
             continue
-        taken += File.charge_old(_keys_of(owner_id))
         with suppress(Busy):  # who uploads all the time is counted by the next release, or by `manage.py reconcile_quota`
             recount(owner_id, fix=True)
             # Last, so that whoever is killed before it does all of this again.
             accounts.update_one({"_id": owner_id}, {"$set": {"taken_in": True}})
-    return taken

@@ -364,6 +364,29 @@ def test_reconcile_quota_makes_an_account_where_there_is_none(alice: User, capsy
     assert used(alice) == (1, 5)
 
 
+def test_reconcile_quota_finds_what_was_never_charged_and_charges_it(alice: User, capsys: Any) -> None:
+    """What an older `web` signed after this release's `ensure_indexes`, or what a backup brought back."""
+    call_command("ensure_indexes")
+    ready(alice), ready(alice)
+    File.objects.update(unset__charged=True)
+    File.compare_and_set(ready(alice), Status.READY, Status.DELETING, who="1", what="deleted")  # still charged
+    File.compare_and_set(dead := ready(alice), Status.READY, Status.DELETING, who="1", what="deleted")
+    File.objects.keyed([dead]).update(unset__charged=True)  # about to go, and so no more
+    Account._get_collection().update_one({"_id": str(alice.pk)}, {"$set": {"files": 1, "bytes": 5, "held": {}}})
+
+    with pytest.raises(CommandError, match="--fix"):
+        call_command("reconcile_quota")
+    assert f"Owner {alice.pk}: 3 files of 15 bytes, not 1 of 5." in capsys.readouterr().out
+    call_command("reconcile_quota", "--fix")
+    assert used(alice) == (3, 15)
+    call_command("reconcile_quota")
+
+    deleted_by_ops(alice)
+    sweeps.delete_many(File.objects.owned_by(str(alice.pk)).scalar("key"), who="ops:1")
+    sweeps.sweep()
+    assert used(alice) == (0, 0) and drift(alice) == (0, 0)
+
+
 def test_a_sweep_at_any_time_leaves_the_count_right(alice: User) -> None:
     keys = [Cast.sign(alice).key for _ in range(20)]
     backdate(keys[:10])
