@@ -26,7 +26,7 @@ import pymongo
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
-from mongoengine import BooleanField, DateTimeField, DictField, Document, LongField, StringField
+from mongoengine import DateTimeField, DictField, Document, LongField, StringField
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
@@ -47,7 +47,7 @@ RECOUNTS = 5
 class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     """What an owner's files take: `files` and `bytes`, as signed. `max_files` and `max_bytes` are the owner's own limits, in
     the place of those of the settings. `version` goes up with each change of the sums; `signed_at` is there while something is
-    held. `taken_in`: its files of an earlier version are counted.
+    held.
     """
 
     owner_id: str = StringField(primary_key=True)
@@ -59,7 +59,6 @@ class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     held: dict[str, Any] = DictField()
     leaving: dict[str, str] = DictField()
     signed_at: datetime | None = DateTimeField()
-    taken_in: bool | None = BooleanField()
 
     meta = {
         "collection": "accounts",
@@ -355,13 +354,12 @@ def _found(account: Mapping[str, Any], *, uncharged: bool) -> Used:
     return Used(found.files + len(held), found.bytes + sum(each["bytes"] for each in held))
 
 
-def charge_for_old_files() -> None:
-    """Charge for the files of an earlier version, of each owner once."""
-    accounts = Account._get_collection()
+def charge_for_old_files() -> bool:
+    """Charge for the files of an earlier version. Return whether everybody could be counted, which takes a moment of rest."""
+    all_counted = True
     for owner_id in owners():
-        if accounts.find_one({"_id": owner_id, "taken_in": True}, {"_id": 1}):
-            continue
-        with suppress(Busy):  # who uploads all the time is counted by the next release, or by `manage.py reconcile_quota`
+        try:
             recount(owner_id, fix=True)
-            # Last, so that whoever is killed before it does all of this again.
-            accounts.update_one({"_id": owner_id}, {"$set": {"taken_in": True}})
+        except Busy:
+            all_counted = False
+    return all_counted

@@ -237,6 +237,18 @@ def test_who_is_killed_while_old_files_are_charged_for_does_it_again(alice: User
     assert used(alice) == (1, 5)
 
 
+def test_who_uploads_all_the_time_is_counted_by_the_next_release(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(alice)
+    File.objects.update(unset__charged=True)
+    Account.objects.delete()
+    monkeypatch.setattr(quotas, "RECOUNTS", 0)
+    call_command("ensure_indexes")
+    assert used(alice) == (0, 0)
+    monkeypatch.undo()
+    call_command("ensure_indexes")
+    assert used(alice) == (1, 5)
+
+
 # --- whoever comes first ------------------------------------------------------------------------------------------------
 
 
