@@ -300,15 +300,20 @@ def largest(number: int) -> list[tuple[str, Used]]:
     return [(raw["_id"], Used(raw["files"], raw["bytes"])) for raw in found]
 
 
-def owners() -> Iterator[str]:
-    """Everybody who has files or an account, in no order; each once."""
-    last = "u/"
-    while found := File._get_collection().find_one({"_id": {"$gt": last}}, {"owner_id": 1}, sort=[("_id", 1)]):
-        yield found["owner_id"]
-        last = f"u/{found['owner_id']}0"  # the character after the slash
-    for account in Account._get_collection().find({}, {"_id": 1}):
-        if not File._get_collection().find_one({"_id": _keys_of(account["_id"])}, {"_id": 1}):
-            yield account["_id"]
+def owners(after: str = "") -> Iterator[str]:
+    """Everybody who has files or an account, each once, in the order of `owner_after`."""
+    while (owner_id := owner_after(after)) is not None:
+        yield owner_id
+        after = owner_id
+
+
+def owner_after(owner_id: str) -> str | None:
+    """Whoever comes next of those who have files or an account, by their ids as text; "" comes before all."""
+    behind = f"u/{owner_id}0" if owner_id else "u/"  # 0 is the character after the slash
+    file = File._get_collection().find_one({"_id": {"$gt": behind, "$lt": "u0"}}, {"owner_id": 1}, sort=[("_id", 1)])
+    account = Account._get_collection().find_one({"_id": {"$gt": owner_id}}, {"_id": 1}, sort=[("_id", 1)])
+    found = [*([file["owner_id"]] if file else []), *([account["_id"]] if account else [])]
+    return min(found, default=None)
 
 
 def _keys_of(owner_id: str) -> dict[str, str]:

@@ -15,8 +15,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from pymongo.errors import AutoReconnect
 
-from files import quotas, storage, sweeps, uploads
+from files import quotas, reconciling, storage, sweeps, uploads
 from files.documents import File, Past, Status, Used
 from files.quotas import Account
 
@@ -397,6 +398,53 @@ def test_reconcile_quota_finds_what_was_never_charged_and_charges_it(alice: User
     sweeps.delete_many(File.objects.owned_by(str(alice.pk)).scalar("key"), who="ops:1")
     sweeps.sweep()
     assert used(alice) == (0, 0) and drift(alice) == (0, 0)
+
+
+def three_owners() -> list[User]:
+    """In the order in which they are counted; the last has an account alone."""
+    whose = [User(pk=1), User(pk=10), User(pk=2)]
+    Cast.sign(whose[0]), Cast.sign(whose[1])
+    quotas.set_limits("2", max_files=7, max_bytes=None)
+    return whose
+
+
+def test_everybody_is_counted_once_and_by_ids_as_text() -> None:
+    three_owners()
+    assert list(quotas.owners()) == ["1", "10", "2"]
+    assert list(quotas.owners(after="1")) == ["10", "2"]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, times: int, error: BaseException) -> None:
+    """From the second owner on counting fails that often."""
+    original, errors = quotas.recount, [error] * times
+
+    def recount(owner_id: str, **more: Any) -> quotas.Count:
+        if owner_id != "1" and errors:
+            raise errors.pop()
+        return original(owner_id, **more)
+
+    monkeypatch.setattr(quotas, "recount", recount)
+
+
+@pytest.mark.parametrize("error", [AutoReconnect("it is away"), KeyboardInterrupt()])
+def test_reconcile_quota_that_is_cut_says_where_to_go_on(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    three_owners()
+    monkeypatch.setattr(reconciling, "WAITS", ())
+    failing(monkeypatch, 1, error)
+    with pytest.raises(CommandError, match=r"Owners so far: 1\. Wrong: 0\. Go on with --after 1$"):
+        call_command("reconcile_quota")
+    call_command("reconcile_quota", "--after", "1")
+    assert capsys.readouterr().out == "Owners: 2. Wrong: 0.\n"
+
+
+def test_reconcile_quota_outlasts_a_mongodb_that_comes_back(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    three_owners()
+    monkeypatch.setattr(reconciling, "sleep", lambda seconds: None)
+    failing(monkeypatch, 2, AutoReconnect("it is away"))
+    call_command("reconcile_quota")
+    assert capsys.readouterr().out == "Owners: 3. Wrong: 0.\n"
 
 
 def test_a_sweep_at_any_time_leaves_the_count_right(alice: User) -> None:
