@@ -292,7 +292,7 @@ def test_killed_before_any_line_it_leaves_what_is_settled_later(act: str) -> Non
     assert 10 < line < 99, "it was killed at every line, and then no more"
 
 
-@pytest.mark.parametrize("place", ["_hand_out", "_take", "_pay"])
+@pytest.mark.parametrize("place", ["_offer", "_accept", "_pay"])
 def test_who_is_overtaken_anywhere_gives_nothing_back_twice(place: str, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who removes the same file comes in between, and is done before the other goes on."""
     kept, key = ready(alice), ready(alice)
