@@ -22,7 +22,7 @@ ASKED = 15  # times in a round
 PATIENCE = 60  # seconds for a page
 NO_SUCH_PAGE = (302, 404)  # the admin redirects from what it takes for a file that is gone
 # What the release and the beat would have done by then.
-SETTLED = (("ensure_indexes",), ("reconcile_quota", "--fix"))
+SETTLED = (("ensure_indexes", "--again"), ("reconcile_quota", "--fix"))
 COUNTED = "import django; django.setup(); from files import tasks; getattr(tasks, 'count_days', lambda: None)()"
 
 FILES = "/admin/files/storedfile/"

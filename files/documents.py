@@ -48,6 +48,9 @@ class Status(StrEnum):
 GONE = [Status.DELETING, Status.REJECTED]
 NO_MORE = {"status": {"$in": GONE}}
 
+# Signed by an earlier release, which may run for a while beside this one; or restored from a backup of its time.
+NEVER_CHARGED = {"charged": {"$exists": False}, "status": {"$nin": GONE}}
+
 # Only these are listed, so that a signing need not write to four more indexes.
 ONLY_READY = {"partialFilterExpression": {"status": Status.READY}}
 
@@ -358,19 +361,24 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
             cls._get_collection().bulk_write(changes, ordered=False)
 
     @classmethod
-    def charged_of(cls, keys: Mapping[str, str], *, but: list[str], leaving: list[str]) -> Used:
-        """The sums of what is charged under these keys and not given back: without a ticket, or with one that is `leaving`."""
+    def charged_of(cls, keys: Mapping[str, str], *, but: list[str], leaving: list[str], uncharged: bool = False) -> Used:
+        """The sums of what is charged under these keys and not given back: without a ticket, or with one that is `leaving`.
+        With `uncharged`, those of what lives and was never charged too.
+        """
         # In one condition: a document takes its ticket between two, and would be counted twice or not at all.
-        charged = {"_id": {**keys, "$nin": but}, "charged": {"$exists": True}, "refund": {"$in": [None, *leaving]}}
-        sums = {"$group": {"_id": None, "files": {"$sum": 1}, "bytes": {"$sum": "$charged"}}}
+        counted: list[dict[str, Any]] = [{"charged": {"$exists": True}, "refund": {"$in": [None, *leaving]}}]
+        if uncharged:
+            counted.append(NEVER_CHARGED)
+        charged = {"_id": {**keys, "$nin": but}, "$or": counted}
+        bytes_ = {"$sum": {"$ifNull": ["$charged", "$size"]}}
+        sums = {"$group": {"_id": None, "files": {"$sum": 1}, "bytes": bytes_}}
         found = next(iter(cls._get_collection().aggregate([{"$match": charged}, sums])), {"files": 0, "bytes": 0})
         return Used(found["files"], found["bytes"])
 
     @classmethod
-    def charge_old(cls, keys: Mapping[str, str]) -> int:
-        """Make what lives of an earlier version under these keys count, see `files.quotas`. Return how many there were."""
-        old = {"_id": keys, "charged": {"$exists": False}, "status": {"$nin": GONE}}
-        return cls._get_collection().update_many(old, [{"$set": {"charged": "$size"}}]).modified_count  # type: ignore[no-any-return]
+    def charge_uncharged(cls, keys: Mapping[str, str]) -> None:
+        """Make what lives under these keys and was never charged count, see `files.quotas`."""
+        cls._get_collection().update_many({"_id": keys, **NEVER_CHARGED}, [{"$set": {"charged": "$size"}}])
 
     @classmethod
     def unfinished(cls, owner_id: str, limit: int) -> list[Self]:

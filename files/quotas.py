@@ -1,16 +1,17 @@
-"""How much each owner's files take, and how much they may: counted when they are signed, given back when they are gone.
+"""How much each owner's files take, and how much they may take.
 
-An account has the sums of its owner's files, and is asked and charged by one compare-and-set, so that no number of signings at
-once comes past a limit. MongoDB changes an account and a file together only in a transaction, which needs a replica set; so
-what is between the two is written down in the account, and can be cut anywhere:
+A file is charged to its owner's account when it is signed, and refunded when its bytes are gone. The account has the sums, so
+one compare-and-set both asks whether there is room and takes it: no number of signings at once gets past a limit.
 
-- `held` has what was charged for a document that may not be there yet. `settle` looks a while later whether it is: then the
-  document stands for it, and else it is given back.
-- `leaving` has a ticket for each file that is about to be given back. Only the ticket that the document has taken as its
-  `refund` gives anything back, once; whoever comes late, with a ticket that no document took, takes it away again.
+MongoDB changes an account and a file's document together only in a transaction, which needs a replica set. So whatever is
+between the two is written down in the account, and everything here may be killed at any point:
 
-So the sums are those of all that is `held`, and of all documents that are `charged`, but for those whose `refund` is no more
-among what is `leaving`. `recount` looks whether that is so.
+- `held` has each charge whose document may not be written yet. After `HELD` the document either is there, and stands for the
+  charge from then on, or will never come, and the charge is refunded: see `settle`.
+- `leaving` has a ticket for each refund that has begun: see `refund`.
+
+At every moment the sums are those of all that is `held`, and of all other documents that are `charged` and not refunded. A
+document is refunded when it has a `refund` that is no longer among its account's `leaving`. `recount` checks this.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import pymongo
 from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
-from mongoengine import BooleanField, DateTimeField, DictField, Document, LongField, StringField
+from mongoengine import DateTimeField, DictField, Document, LongField, StringField
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
@@ -47,7 +48,7 @@ RECOUNTS = 5
 class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     """What an owner's files take: `files` and `bytes`, as signed. `max_files` and `max_bytes` are the owner's own limits, in
     the place of those of the settings. `version` goes up with each change of the sums; `signed_at` is there while something is
-    held. `taken_in`: its files of an earlier version are counted.
+    held.
     """
 
     owner_id: str = StringField(primary_key=True)
@@ -59,7 +60,6 @@ class Account(Document):  # type: ignore[misc]  # mongoengine has no types
     held: dict[str, Any] = DictField()
     leaving: dict[str, str] = DictField()
     signed_at: datetime | None = DateTimeField()
-    taken_in: bool | None = BooleanField()
 
     meta = {
         "collection": "accounts",
@@ -200,7 +200,8 @@ def _settle(account: Mapping[str, Any], cutoff: datetime) -> None:
         if charged["key"] not in written
     ]
     stood_for = {f"held.{random}": True for random, charged in old.items() if charged["key"] in written}
-    changes += [UpdateOne(mine, {"$unset": stood_for})] * bool(stood_for)
+    if stood_for:
+        changes.append(UpdateOne(mine, {"$unset": stood_for}))
     if len(old) == len(held):
         changes.append(UpdateOne({**mine, "signed_at": account["signed_at"]}, {"$unset": {"signed_at": True}}))
     if changes:
@@ -217,71 +218,89 @@ def _given_back(bytes_: int, *fields: str) -> dict[str, Any]:
 def refund(keys: Iterable[str]) -> None:
     """Give back what was charged for those of these files whose bytes are gone for good, once each, before their documents go.
 
+    A refund is in one of these states, and only ever moves to the next:
+
+    1. Charged: the document has no `refund`.
+    2. Offered: the account has a ticket for the file among its `leaving`. The first ticket stays; later ones are not written.
+    3. Accepted: the document has that ticket as its `refund`, and never takes another.
+    4. Paid: the account no longer has the accepted ticket. It went in the update that lowered the sums.
+
+    Whoever is killed leaves the refund in one of them. It counts as charged until it is paid, and the sweep, which calls this
+    again, goes on from there. Of any number at once, one removes the accepted ticket from the account, and so one pays.
+    Somebody late may offer a ticket for a file that was paid for meanwhile: no document accepts it, and it is withdrawn. Who is
+    killed before that leaves a ticket that counts for nothing.
+
     Raises one of `documents.Error`; what was not given back then is by doing this again.
     """
     charged = {"_id": {"$in": list(keys)}, **NO_MORE, "charged": {"$exists": True}}
     files = {raw["_id"]: raw for raw in File._get_collection().find(charged, {"owner_id": 1, "charged": 1, "refund": 1})}
     if not files:
         return
-    tickets = _hand_out([(raw["owner_id"], key) for key, raw in files.items() if "refund" not in raw])
-    taken = _take(list(files), tickets)
-    changes = [
-        change
+    # Killed before or within this step: some are charged, and some offered. The next one finds the tickets and uses them.
+    offered = _offer({key: raw["owner_id"] for key, raw in files.items() if "refund" not in raw})
+    # Killed here: those offered wait for whoever comes next. Killed within: some are accepted.
+    accepted = _accept(list(files), offered)
+    # Killed here: the documents say by which tickets to pay. Killed within: some are paid, and their tickets are gone.
+    payments = [
+        payment
         for key, raw in files.items()
-        for change in _pay(raw["owner_id"], key, raw["charged"], taken.get(key), tickets.get(key))
+        for payment in _pay(raw["owner_id"], key, raw["charged"], accepted.get(key), offered.get(key))
     ]
-    if changes:  # none, where somebody else was done with all of them meanwhile
-        Account._get_collection().bulk_write(changes, ordered=False)
+    if payments:  # none, where somebody else was done with all of them meanwhile
+        Account._get_collection().bulk_write(payments, ordered=False)
 
 
-class Ticket(NamedTuple):
-    """`ours` was handed out now; `good` is the one that was first."""
+class Offer(NamedTuple):
+    """Two tickets for one refund: the one we made, and the one that the account has, which may be somebody else's."""
 
-    ours: str
-    good: str
+    made: str
+    standing: str
 
 
-def _hand_out(files: list[tuple[str, str]]) -> dict[str, Ticket]:
-    """A ticket for each of the files (owner and key), or the one that was handed out by somebody who may be dead."""
-    ours: dict[str, dict[str, str]] = {}
-    for owner_id, key in files:
-        ours.setdefault(owner_id, {})[random_of(key)] = secrets.token_hex(8)
+def _offer(owners: Mapping[str, str]) -> dict[str, Offer]:
+    """Write a ticket for each key into its owner's account, unless one is there. `owners` are by key, and so are the offers."""
+    made: dict[str, dict[str, str]] = {}  # by owner, then by the random part of the key
+    for key, owner_id in owners.items():
+        made.setdefault(owner_id, {})[random_of(key)] = secrets.token_hex(8)
     accounts = Account._get_collection()
-    if ours:
+    if made:
         version = {"$add": ["$version", 1]}
         accounts.bulk_write(
             [
                 UpdateOne(
                     {"_id": owner_id},
+                    # Of two tickets for one file the last that is merged stays: the one that was there.
                     [{"$set": {"leaving": {"$mergeObjects": [{"$literal": tickets}, "$leaving"]}, "version": version}}],
                 )
-                for owner_id, tickets in ours.items()
+                for owner_id, tickets in made.items()
             ],
             ordered=False,
         )
-    leaving = {raw["_id"]: raw.get("leaving", {}) for raw in accounts.find({"_id": {"$in": list(ours)}}, {"leaving": 1})}
-    handed_out = {}
-    for owner_id, key in files:
+    standing = {raw["_id"]: raw.get("leaving", {}) for raw in accounts.find({"_id": {"$in": list(made)}}, {"leaving": 1})}
+    offers = {}
+    for key, owner_id in owners.items():
         random = random_of(key)
-        if good := leaving.get(owner_id, {}).get(random):
-            handed_out[key] = Ticket(ours[owner_id][random], good)
-    return handed_out
+        # None: somebody else has paid by the ticket meanwhile.
+        if ticket := standing.get(owner_id, {}).get(random):
+            offers[key] = Offer(made[owner_id][random], ticket)
+    return offers
 
 
-def _take(keys: list[str], tickets: Mapping[str, Ticket]) -> dict[str, str]:
-    """Write the tickets into the documents. Return which each of them has: a document takes one, and never another."""
-    File.take_refunds({key: ticket.good for key, ticket in tickets.items()})
+def _accept(keys: list[str], offers: Mapping[str, Offer]) -> dict[str, str]:
+    """Write the tickets into those documents that have none. Return, by key, the tickets that documents have now."""
+    File.take_refunds({key: offer.standing for key, offer in offers.items()})
     found = File._get_collection().find({"_id": {"$in": keys}, "refund": {"$exists": True}}, {"refund": 1})
     return {raw["_id"]: raw["refund"] for raw in found}
 
 
-def _pay(owner_id: str, key: str, charged: int, taken: str | None, ticket: Ticket | None) -> Iterator[UpdateOne]:
+def _pay(owner_id: str, key: str, charged: int, accepted: str | None, offer: Offer | None) -> Iterator[UpdateOne]:
+    """What to change in the account: pay by the ticket that the document accepted, and withdraw ours if that is another."""
     leaving, held = f"leaving.{random_of(key)}", f"held.{random_of(key)}"
-    if taken:
-        yield UpdateOne({"_id": owner_id, leaving: taken}, _given_back(charged, leaving, held))
-    if ticket and ticket.ours != taken:
-        # The document went meanwhile, or had taken another: what this one is for was given back.
-        yield UpdateOne({"_id": owner_id, leaving: ticket.ours}, {"$unset": {leaving: True}})
+    if accepted:
+        # With the ticket in its condition, and removing it: whoever comes second changes nothing.
+        yield UpdateOne({"_id": owner_id, leaving: accepted}, _given_back(charged, leaving, held))
+    if offer and offer.made != accepted:
+        yield UpdateOne({"_id": owner_id, leaving: offer.made}, {"$unset": {leaving: True}})
 
 
 # --- for operations -----------------------------------------------------------------------------------------------------
@@ -301,15 +320,20 @@ def largest(number: int) -> list[tuple[str, Used]]:
     return [(raw["_id"], Used(raw["files"], raw["bytes"])) for raw in found]
 
 
-def owners() -> Iterator[str]:
-    """Everybody who has files or an account, in no order; each once."""
-    last = "u/"
-    while found := File._get_collection().find_one({"_id": {"$gt": last}}, {"owner_id": 1}, sort=[("_id", 1)]):
-        yield found["owner_id"]
-        last = f"u/{found['owner_id']}0"  # the character after the slash
-    for account in Account._get_collection().find({}, {"_id": 1}):
-        if not File._get_collection().find_one({"_id": _keys_of(account["_id"])}, {"_id": 1}):
-            yield account["_id"]
+def owners(after: str = "") -> Iterator[str]:
+    """Everybody who has files or an account, each once, in the order of `owner_after`."""
+    while (owner_id := owner_after(after)) is not None:
+        yield owner_id
+        after = owner_id
+
+
+def owner_after(owner_id: str) -> str | None:
+    """Whoever comes next of those who have files or an account, by their ids as text; "" comes before all."""
+    behind = f"u/{owner_id}0" if owner_id else "u/"  # 0 is the character after the slash
+    file = File._get_collection().find_one({"_id": {"$gt": behind, "$lt": "u0"}}, {"owner_id": 1}, sort=[("_id", 1)])
+    account = Account._get_collection().find_one({"_id": {"$gt": owner_id}}, {"_id": 1}, sort=[("_id", 1)])
+    found = [*([file["owner_id"]] if file else []), *([account["_id"]] if account else [])]
+    return min(found, default=None)
 
 
 def _keys_of(owner_id: str) -> dict[str, str]:
@@ -318,13 +342,17 @@ def _keys_of(owner_id: str) -> dict[str, str]:
 
 def recount(owner_id: str, *, fix: bool = False) -> Count:
     """Compare an account with the documents, as they are at one moment, and `fix` it; others may work on both meanwhile.
+    What lives and was never charged counts, and is charged by `fix`.
 
     Raises Busy where there was no such moment.
     """
     accounts = Account._get_collection()
     for _try in range(RECOUNTS):
         before = accounts.find_one({"_id": owner_id}) or {"_id": owner_id}
-        found = _found(before)
+        if fix:
+            File.charge_uncharged(_keys_of(owner_id))
+        # What comes after that and is not charged must not be in the sums, since it would never be given back.
+        found = _found(before, uncharged=not fix)
         said = Used(before.get("files", 0), before.get("bytes", 0))
         same = {"_id": owner_id, "version": before.get("version", 0)}
         if not fix or said == found:
@@ -343,22 +371,20 @@ class Busy(Exception):
     """An account was changed each time that it was counted."""
 
 
-def _found(account: Mapping[str, Any]) -> Used:
+def _found(account: Mapping[str, Any], *, uncharged: bool) -> Used:
     held = list(account.get("held", {}).values())
     leaving = list(account.get("leaving", {}).values())
-    found = File.charged_of(_keys_of(account["_id"]), but=[each["key"] for each in held], leaving=leaving)
+    keys = [each["key"] for each in held]
+    found = File.charged_of(_keys_of(account["_id"]), but=keys, leaving=leaving, uncharged=uncharged)
     return Used(found.files + len(held), found.bytes + sum(each["bytes"] for each in held))
 
 
-def charge_for_old_files() -> int:
-    """Charge for the files of an earlier version, of each owner once. Return how many there were."""
-    accounts, taken = Account._get_collection(), 0
+def charge_for_old_files() -> bool:
+    """Charge for the files of an earlier version. Return whether everybody could be counted, which takes a moment of rest."""
+    all_counted = True
     for owner_id in owners():
-        if accounts.find_one({"_id": owner_id, "taken_in": True}, {"_id": 1}):
-            continue
-        taken += File.charge_old(_keys_of(owner_id))
-        with suppress(Busy):  # who uploads all the time is counted by the next release, or by `manage.py reconcile_quota`
+        try:
             recount(owner_id, fix=True)
-            # Last, so that whoever is killed before it does all of this again.
-            accounts.update_one({"_id": owner_id}, {"$set": {"taken_in": True}})
-    return taken
+        except Busy:
+            all_counted = False
+    return all_counted

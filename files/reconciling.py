@@ -164,20 +164,20 @@ class Comparison:
         if (self.objects + self.documents) % PAGE == 0:
             self.tick()
 
-    # --- what differs, looked at again: all questions come before anything is counted, so that they can be asked anew ---
+    # --- what differs, looked at again: all questions come before anything is counted, so that a run can be cut ---
 
     def _look_again(self) -> None:
-        patiently(partial(self._look_at_objects, self._alone))
+        self._look_at_objects(self._alone)
         self._alone = []
-        patiently(partial(self._look_at_documents, self._doubtful))
+        self._look_at_documents(self._doubtful)
         self._doubtful = []
 
     def _look_at_objects(self, alone: list[storage.Listed]) -> None:
         ours = {item.key for item in alone if names.upload_of(item.key)}
-        without = _without_document(ours)
+        without = patiently(partial(_without_document, ours))
         old = {item.key for item in alone if item.modified <= self.began - YOUNG}
-        orphans = (without & old) - _remembered(without)
-        heads = _heads(orphans)
+        orphans = (without & old) - patiently(partial(_remembered, without))
+        heads = patiently(partial(_heads, orphans))
         self.known += len(ours - without)
         self.young += len(without - orphans)
         for item in alone:
@@ -189,8 +189,8 @@ class Comparison:
                 self.orphans.write(f"{item.key}\n")
 
     def _look_at_documents(self, doubtful: list[Held]) -> None:
-        heads = _heads(held.at for held in doubtful)
-        for held in _still_holding(doubtful):
+        heads = patiently(partial(_heads, [held.at for held in doubtful]))
+        for held in patiently(partial(_still_holding, doubtful)):
             head = heads[held.at]
             if head is None:
                 self._add(Finding(Kind.LOST, held.at, held.size, f"{held.status}, {held.size:,} bytes"))
@@ -291,14 +291,16 @@ def _heads(keys: Iterable[str]) -> dict[str, storage.Head | None]:
         return dict(zip(asked, threads.map(storage.head, asked), strict=True))
 
 
-def patiently(ask: Callable[[], T]) -> T:
-    """The answer, when what is down has come back. Raises one of `DOWN` when it stays away."""
+def patiently(ask: Callable[[], T], within: float | None = None) -> T:
+    """The answer, when what is down has come back. Raises one of `DOWN` when it stays away. MongoDB answers `within` so many
+    seconds of an attempt (`PATIENCE` unless said), or not at all: so nothing slow may come before a question to it.
+    """
     for wait in WAITS:
-        with pymongo.timeout(PATIENCE):
+        with pymongo.timeout(within or PATIENCE):
             try:
                 return ask()
             except DOWN as error:
                 logger.warning("no answer, another attempt in %s s: %s", wait, error)
         sleep(wait)
-    with pymongo.timeout(PATIENCE):
+    with pymongo.timeout(within or PATIENCE):
         return ask()

@@ -74,7 +74,6 @@ def sweep(
             _clear_leftovers(files, result)
         for keys in itertools.islice(_spent(moment, batch), batches):
             _look_again(keys, moment, result)
-        quotas.settle()
     return result
 
 

@@ -54,14 +54,19 @@ def django_db_setup(django_db_blocker: Any) -> None:
     with django_db_blocker.unblock():
         call_command("migrate", verbosity=0)
         call_command("ensure_indexes", verbosity=0, stdout=io.StringIO())
+        empty_mongodb()  # of what the release noted, so that each test begins alike
+
+
+def empty_mongodb() -> None:
+    database = File._get_db()
+    for name in database.list_collection_names(filter={"type": "collection"}):
+        database[name].delete_many({})
 
 
 @pytest.fixture(autouse=True)
 def clean(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
-    database = File._get_db()
-    for name in database.list_collection_names(filter={"type": "collection"}):
-        database[name].delete_many({})
+    empty_mongodb()
     cache.clear()  # empties Redis as a whole
     caches["local"].clear()
 

@@ -15,8 +15,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
+from pymongo.errors import AutoReconnect
 
-from files import quotas, storage, sweeps, uploads
+from files import quotas, reconciling, storage, sweeps, uploads
 from files.documents import File, Past, Status, Used
 from files.quotas import Account
 
@@ -198,6 +199,18 @@ def test_what_was_charged_for_no_document_is_given_back_when_it_can_come_no_more
     assert used(alice) == (0, 0)
 
 
+def test_clean_up_now_settles_nothing_and_the_command_everything(alice: User, as_ops: Client) -> None:
+    """Whoever waits for a page does not wait for the accounts of everybody; a site without beat has the command alone."""
+    quotas.charge(str(alice.pk), f"u/{alice.pk}/{'x' * 21}-report.pdf", 5)
+    age_what_is_held()
+    assert as_ops.post("/admin/files/storedfile/cleanup/").status_code == 302
+    assert used(alice) == (1, 5)
+    call_command("cleanup_pending", "--dry-run")
+    assert used(alice) == (1, 5)
+    call_command("cleanup_pending")
+    assert used(alice) == (0, 0)
+
+
 def test_files_of_an_earlier_version_are_charged_by_ensure_indexes_and_given_back_like_others(alice: User, capsys: Any) -> None:
     ready(alice), ready(alice)
     File.objects.update(unset__charged=True)
@@ -221,6 +234,18 @@ def test_who_is_killed_while_old_files_are_charged_for_does_it_again(alice: User
         during.setattr(quotas, "recount", killed)
         with pytest.raises(KeyboardInterrupt):
             call_command("ensure_indexes")
+    call_command("ensure_indexes")
+    assert used(alice) == (1, 5)
+
+
+def test_who_uploads_all_the_time_is_counted_by_the_next_release(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready(alice)
+    File.objects.update(unset__charged=True)
+    Account.objects.delete()
+    monkeypatch.setattr(quotas, "RECOUNTS", 0)
+    call_command("ensure_indexes")
+    assert used(alice) == (0, 0)
+    monkeypatch.undo()
     call_command("ensure_indexes")
     assert used(alice) == (1, 5)
 
@@ -267,7 +292,7 @@ def test_killed_before_any_line_it_leaves_what_is_settled_later(act: str) -> Non
     assert 10 < line < 99, "it was killed at every line, and then no more"
 
 
-@pytest.mark.parametrize("place", ["_hand_out", "_take", "_pay"])
+@pytest.mark.parametrize("place", ["_offer", "_accept", "_pay"])
 def test_who_is_overtaken_anywhere_gives_nothing_back_twice(place: str, alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who removes the same file comes in between, and is done before the other goes on."""
     kept, key = ready(alice), ready(alice)
@@ -350,6 +375,76 @@ def test_reconcile_quota_makes_an_account_where_there_is_none(alice: User, capsy
     Account.objects.delete()
     call_command("reconcile_quota", "--fix")
     assert used(alice) == (1, 5)
+
+
+def test_reconcile_quota_finds_what_was_never_charged_and_charges_it(alice: User, capsys: Any) -> None:
+    """What an older `web` signed after this release's `ensure_indexes`, or what a backup brought back."""
+    call_command("ensure_indexes")
+    ready(alice), ready(alice)
+    File.objects.update(unset__charged=True)
+    File.compare_and_set(ready(alice), Status.READY, Status.DELETING, who="1", what="deleted")  # still charged
+    File.compare_and_set(dead := ready(alice), Status.READY, Status.DELETING, who="1", what="deleted")
+    File.objects.keyed([dead]).update(unset__charged=True)  # about to go, and so no more
+    Account._get_collection().update_one({"_id": str(alice.pk)}, {"$set": {"files": 1, "bytes": 5, "held": {}}})
+
+    with pytest.raises(CommandError, match="--fix"):
+        call_command("reconcile_quota")
+    assert f"Owner {alice.pk}: 3 files of 15 bytes, not 1 of 5." in capsys.readouterr().out
+    call_command("reconcile_quota", "--fix")
+    assert used(alice) == (3, 15)
+    call_command("reconcile_quota")
+
+    deleted_by_ops(alice)
+    sweeps.delete_many(File.objects.owned_by(str(alice.pk)).scalar("key"), who="ops:1")
+    sweeps.sweep()
+    assert used(alice) == (0, 0) and drift(alice) == (0, 0)
+
+
+def three_owners() -> list[User]:
+    """In the order in which they are counted; the last has an account alone."""
+    whose = [User(pk=1), User(pk=10), User(pk=2)]
+    Cast.sign(whose[0]), Cast.sign(whose[1])
+    quotas.set_limits("2", max_files=7, max_bytes=None)
+    return whose
+
+
+def test_everybody_is_counted_once_and_by_ids_as_text() -> None:
+    three_owners()
+    assert list(quotas.owners()) == ["1", "10", "2"]
+    assert list(quotas.owners(after="1")) == ["10", "2"]
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, times: int, error: BaseException) -> None:
+    """From the second owner on counting fails that often."""
+    original, errors = quotas.recount, [error] * times
+
+    def recount(owner_id: str, **more: Any) -> quotas.Count:
+        if owner_id != "1" and errors:
+            raise errors.pop()
+        return original(owner_id, **more)
+
+    monkeypatch.setattr(quotas, "recount", recount)
+
+
+@pytest.mark.parametrize("error", [AutoReconnect("it is away"), KeyboardInterrupt()])
+def test_reconcile_quota_that_is_cut_says_where_to_go_on(
+    error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    three_owners()
+    monkeypatch.setattr(reconciling, "WAITS", ())
+    failing(monkeypatch, 1, error)
+    with pytest.raises(CommandError, match=r"Owners so far: 1\. Wrong: 0\. Go on with --after 1$"):
+        call_command("reconcile_quota")
+    call_command("reconcile_quota", "--after", "1")
+    assert capsys.readouterr().out == "Owners: 2. Wrong: 0.\n"
+
+
+def test_reconcile_quota_outlasts_a_mongodb_that_comes_back(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    three_owners()
+    monkeypatch.setattr(reconciling, "sleep", lambda seconds: None)
+    failing(monkeypatch, 2, AutoReconnect("it is away"))
+    call_command("reconcile_quota")
+    assert capsys.readouterr().out == "Owners: 3. Wrong: 0.\n"
 
 
 def test_a_sweep_at_any_time_leaves_the_count_right(alice: User) -> None:

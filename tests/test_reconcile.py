@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
@@ -336,3 +337,13 @@ def test_a_mongodb_that_is_down_is_named(settings: Any, monkeypatch: pytest.Monk
         printed = reconcile()
 
     assert "status 1: MongoDB does not answer" in printed and 'Go on with --after ""' in printed
+
+
+def test_a_slow_bucket_is_not_taken_for_a_mongodb_that_is_down(cast: type[Cast], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand questions to it may take longer than MongoDB has for one answer."""
+    monkeypatch.setattr(reconciling, "PATIENCE", 0.5)
+    lost = ready(cast)
+    storage.delete(lost.key)
+    before(monkeypatch, storage, "head", lambda: sleep(0.6))
+
+    assert f"document without object  {lost.key}" in reconcile()

@@ -439,6 +439,18 @@ def test_files_of_an_earlier_version_are_filled_in_by_a_release(as_alice: Client
     assert File.fill_in() == 0, "once is enough, for names without words too"
 
 
+def test_a_release_goes_through_all_files_once_and_again_when_told(alice: User) -> None:
+    call_command("ensure_indexes", stdout=io.StringIO())
+    of_an_earlier_version(alice, 1)
+    said = io.StringIO()
+
+    with profiled() as asked:
+        call_command("ensure_indexes", stdout=said)
+    assert not asked and "filled in" not in said.getvalue()
+    call_command("ensure_indexes", "--again", stdout=said)
+    assert "Files filled in: 1." in said.getvalue()
+
+
 def test_as_many_as_there_are_are_filled_in_and_each_is_looked_at_once(alice: User) -> None:
     of_an_earlier_version(alice, 2_500)
 

@@ -15,7 +15,7 @@ from celery import Celery
 
 from tests.faults.people import Acknowledged, Traffic
 from tests.faults.stack import TO_CHECK, TO_SWEEP, Stack
-from tests.processes import wait_until
+from tests.processes import manage, wait_until
 
 READERS = 8
 SWEPT_WITHIN = 60  # seconds, with a worker that must find its queue again
@@ -97,6 +97,14 @@ def violations(stack: Stack, traffic: Traffic) -> Iterator[str]:
     yield from (f"{key} was deleted, and is ready" for key in traffic.deleted & ready)
     yield from (f"{key} was canceled, and was acknowledged" for key in traffic.canceled & traffic.acknowledged.keys())
     yield from lost(stack, traffic.acknowledged)
+    yield from drift(stack)
+
+
+def drift(stack: Stack) -> list[str]:
+    """Of whose files an account says another number, or other bytes, than there are."""
+    done = manage(stack.folder, stack.environment, "reconcile_quota")
+    said = [line for line in done.stdout.splitlines() if line.startswith("Owner ")]
+    return said or ([f"reconcile_quota: {done.stderr}"] if done.returncode else [])
 
 
 def orphans(objects: set[str], known: set[str]) -> Iterator[str]:

@@ -56,6 +56,7 @@ def test_a_round_follows_from_its_seed_and_number() -> None:
 def traffic(stack: Stack) -> Traffic:
     """Somebody's ten files, which are acknowledged and all there."""
     stack.files.delete_many({})
+    stack.files.database["accounts"].delete_many({})
     for key in stack.objects():
         stack.bucket.delete_object(Bucket=localstack.BUCKET, Key=key)
     traffic = Traffic(stack)
@@ -94,6 +95,13 @@ def test_a_document_that_vanishes_is_seen(stack: Stack, traffic: Traffic) -> Non
         f"{key} was acknowledged, and is gone",
         f"{key} was acknowledged, and its download is 404",
     ]
+
+
+def test_a_quota_that_was_given_back_twice_is_seen(stack: Stack, traffic: Traffic) -> None:
+    owner_id = min(traffic.acknowledged).split("/")[1]
+    stack.files.database["accounts"].update_one({"_id": owner_id}, {"$inc": {"files": -1, "bytes": -1000}})
+
+    assert list(violations(stack, traffic)) == [f"Owner {owner_id}: 10 files of 10000 bytes, not 9 of 9000."]
 
 
 def test_other_bytes_are_seen(stack: Stack, traffic: Traffic) -> None:

@@ -7,7 +7,7 @@ from django.template.defaultfilters import pluralize
 from environs.fields import TimeDelta
 from marshmallow import ValidationError
 
-from files import documents, runs, storage, sweeps, uploads
+from files import documents, quotas, runs, storage, sweeps, uploads
 
 
 class Command(BaseCommand):
@@ -30,6 +30,8 @@ class Command(BaseCommand):
                 each=self.list_keys if options["verbosity"] > 1 or options["dry_run"] else lambda keys: None,
             )
             swept = sweep() if options["dry_run"] else runs.recorded(runs.By.COMMAND, sweep)
+            if not options["dry_run"]:
+                quotas.settle()  # which a site without beat has nothing else for
         except storage.Error as error:
             raise CommandError(f"The bucket does not answer, so run this again later: {error}") from error
         except documents.Error as error:
