@@ -210,7 +210,12 @@ def _image(checked: Checked) -> bool:
         with storage.reading(file.object_key) as stream:
             shutil.copyfileobj(stream, body)
         body.seek(0)
-        picture = images.looked_at(body, detected, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
+        try:
+            picture = images.looked_at(body, detected, clean=clean, max_pixels=settings.IMAGE_MAX_PIXELS)
+        except Rejected as rejected:
+            if rejected.reason == Reason.UNREADABLE and checked.policy.images == policies.Images.KEEP:
+                return True  # without a thumbnail
+            raise
     with picture.cleaned or contextlib.nullcontext():
         return _write(checked, picture)
 

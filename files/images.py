@@ -19,7 +19,17 @@ from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, BinaryIO, cast
 
-from PIL import GifImagePlugin, IcoImagePlugin, Image, ImageCms, ImageOps, JpegImagePlugin, TiffImagePlugin, features
+from PIL import (
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    ImageCms,
+    ImageOps,
+    JpegImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    features,
+)
 
 from .reasons import Reason, Rejected
 
@@ -90,7 +100,8 @@ def most_bytes(content_type: str, max_pixels: int) -> int:
 
 
 def looked_at(source: IO[bytes], content_type: str, *, clean: bool, max_pixels: int) -> Picture:
-    """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames.
+    """Decode all of a picture. Raises Rejected: BROKEN, BOMB for too many pixels, FRAMES for too many in all its frames,
+    UNREADABLE for a TIFF that is whole as far as one can tell, but of a kind of pixels that is not known here.
 
     `max_pixels` is width times height, and times frames for an animation. With `clean` it is encoded anew in the same format,
     turned as its orientation says, with nothing but pixels, transparency, timing and the colour profile.
@@ -132,7 +143,29 @@ def opened(source: IO[bytes], form: str, max_pixels: int) -> Image.Image:
     if form == "JPEG" and scans(source) > MAX_SCANS:
         raise Rejected(Reason.BROKEN)
     source.seek(0)
-    return Image.open(source, formats=[form])
+    try:
+        return Image.open(source, formats=[form])
+    except UnidentifiedImageError:
+        if form == "TIFF" and is_whole_tiff(source, max_pixels):
+            raise Rejected(Reason.UNREADABLE) from None
+        raise
+
+
+def is_whole_tiff(source: IO[bytes], max_pixels: int) -> bool:
+    """Whether the pixels that a TIFF says it has are in the file, of whatever kind: a camera's raw ones, or a satellite's."""
+    source.seek(0)
+    header = source.read(8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2(header + (source.read(8) if header[2:3] == b"+" else b""))
+    source.seek(tags.next)
+    tags.load(source)
+    width, height = tags.get(TiffImagePlugin.IMAGEWIDTH, 0), tags.get(TiffImagePlugin.IMAGELENGTH, 0)
+    if width * height > max_pixels:
+        raise Rejected(Reason.BOMB)
+    offsets = tags.get(TiffImagePlugin.STRIPOFFSETS) or tags.get(TiffImagePlugin.TILEOFFSETS) or ()
+    lengths = tags.get(TiffImagePlugin.STRIPBYTECOUNTS) or tags.get(TiffImagePlugin.TILEBYTECOUNTS) or ()
+    end = source.seek(0, io.SEEK_END)
+    there = len(offsets) == len(lengths) and all(sum(place) <= end for place in zip(offsets, lengths, strict=True))
+    return width > 0 and height > 0 and any(lengths) and there
 
 
 def scans(source: IO[bytes]) -> int:

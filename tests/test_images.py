@@ -19,6 +19,8 @@ from files import images, kinds
 from files.images import Picture, looked_at
 from files.reasons import Reason, Rejected
 
+from .corpus.make import raw_tiff
+
 WIDTH, HEIGHT = 120, 80
 MAX_PIXELS = 1_000_000
 TYPES = {
@@ -470,6 +472,16 @@ def test_a_picture_that_ends_half_way_is_broken(form: str) -> None:
 
     for share in (0.5, 0.9):
         assert rejected(content[: int(len(content) * share)], form) is Reason.BROKEN
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_tiff_of_pixels_that_pillow_does_not_know_is_not_readable_and_broken_where_some_are_missing(clean: bool) -> None:
+    content = raw_tiff(bands=5)
+
+    assert rejected(content, "TIFF", clean=clean) is Reason.UNREADABLE
+    assert rejected(content, "TIFF", clean=clean, max_pixels=16 * 9 - 1) is Reason.BOMB
+    for end in (-1, -300, 100, 8):
+        assert rejected(content[:end], "TIFF", clean=clean) is Reason.BROKEN
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF"])

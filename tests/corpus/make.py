@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from files.reasons import Reason
 
@@ -31,7 +31,7 @@ class Expect(NamedTuple):
 
     layer: str  # sign, bucket, content, image, malware; ready
     reason: Reason | None = None
-    changes: bool = False  # whether a policy that re-encodes pictures stores other bytes than those that came
+    changes: bool | None = False  # whether a policy that re-encodes pictures stores other bytes; None: it refuses them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Sample:
     sent: bytes | None = None  # what arrives in its place
 
 
-READY, CLEANED = Expect("ready"), Expect("ready", changes=True)
+READY, CLEANED, RAW = Expect("ready"), Expect("ready", changes=True), Expect("ready", changes=None)
 SIGN = Expect("sign")
 TYPE, ACTIVE, POLYGLOT = (Expect("content", reason) for reason in (Reason.TYPE, Reason.ACTIVE, Reason.POLYGLOT))
 BROKEN, BOMB, FRAMES = (Expect("image", reason) for reason in (Reason.BROKEN, Reason.BOMB, Reason.FRAMES))
@@ -120,6 +120,19 @@ def tiff(width: int, height: int) -> bytes:
     tags = ((256, width), (257, height), (258, 1), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 8))
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
     return b"II*\0" + struct.pack("<I", 16) + b"\0" * 8 + struct.pack("<H", len(tags)) + entries + b"\0" * 4
+
+
+CFA, LINEAR_RAW = 32803, 34892  # what the pixels of a camera are said to be
+
+
+def raw_tiff(*, bands: int = 1, bits: int = 16, kind: int = 1, shown_as: int = 1, size: tuple[int, int] = (16, 9)) -> bytes:
+    """Of pixels that Pillow has no mode for. `kind`: 1 is unsigned, 3 floating; `shown_as`: the photometric interpretation."""
+    width, height = size
+    pixels = random.Random(5).randbytes(16 * 9 * bands * bits // 8)
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.update({256: width, 257: height, 258: (bits,) * bands, 259: 1, 262: shown_as, 273: (0,), 277: bands, 278: height})
+    tags.update({279: (len(pixels),), 284: 1, 338: (0,) * (bands - 1), 339: (kind,) * bands})
+    return b"".join((b"II*\0\x08\0\0\0", tags.tobytes(8), pixels))
 
 
 def jpeg_of_size(width: int, height: int) -> bytes:
@@ -452,6 +465,13 @@ _HOSTILE: list[tuple[str, str, bytes, Expect, str]] = [
     ("bomb.gif", "image/gif", b"GIF89a\xff\xff\xff\xff" + gif_of(1)[10:], BOMB, "a canvas of four gigapixels"),
     ("bomb.webp", "image/webp", webp_of_size(16_383), BOMB, "268 megapixels of one colour, which take no bits"),
     ("bomb.tiff", "image/tiff", tiff(60_000, 60_000), BOMB, "3,600 megapixels in 130 bytes"),
+    (
+        "raw.tiff",
+        "image/tiff",
+        raw_tiff(bands=5, size=(60_000, 60_000)),
+        BOMB,
+        "as many pixels, of a kind that is not known here",
+    ),
     ("bomb.bmp", "image/bmp", bmp(40_000, 40_000, b"\0" * 64), BOMB, "1,600 megapixels in 118 bytes"),
     ("bomb.jpg", "image/jpeg", jpeg_of_size(65_500, 65_500), BOMB, "a JPEG that says it has four gigapixels"),
     ("cut.png", "image/png", damaged(large("PNG")), BROKEN, "half a PNG"),
@@ -459,6 +479,7 @@ _HOSTILE: list[tuple[str, str, bytes, Expect, str]] = [
     ("cut.gif", "image/gif", damaged(large("GIF")), BROKEN, "half a GIF"),
     ("cut.webp", "image/webp", damaged(large("WEBP")), BROKEN, "half a WebP"),
     ("cut.tif", "image/tiff", damaged(large("TIFF")), BROKEN, "half a TIFF"),
+    ("cut.dng", "image/tiff", damaged(raw_tiff(shown_as=CFA)), BROKEN, "half of what a camera's sensor saw"),
     ("head.png", "image/png", saved("PNG")[:33], BROKEN, "the header of a PNG, and no more"),
     ("sum.png", "image/png", saved("PNG").replace(b"IDAT", b"IDAU", 1), BROKEN, "a chunk whose checksum is wrong"),
     ("flicker.gif", "image/gif", gif_of(5_000), FRAMES, "five thousand frames"),
@@ -531,6 +552,11 @@ _HONEST: list[tuple[str, str, bytes, Expect, str]] = [
     ("photo.avif", "image/avif", saved("AVIF"), CLEANED, "AVIF"),
     ("photo.heic", "image/heic", isom(b"heic", b"mif1", b"heic"), READY, "HEIC, which nothing here decodes"),
     ("scan.tiff", "image/tiff", saved("TIFF"), CLEANED, "TIFF"),
+    ("camera.dng", "image/x-adobe-dng", raw_tiff(shown_as=CFA), RAW, "what a camera's sensor saw"),
+    ("linear.dng", "image/tiff", raw_tiff(bands=3, shown_as=LINEAR_RAW), RAW, "the same, with three colours in each pixel"),
+    ("bands.tif", "image/tiff", raw_tiff(bands=5), RAW, "what a satellite saw, in five bands"),
+    ("wind.tif", "image/tiff", raw_tiff(bands=2, bits=32, kind=3), RAW, "a wind, in each pixel two numbers"),
+    ("heights.tif", "image/tiff", raw_tiff(bits=64, kind=3), RAW, "heights, in numbers of 64 bits"),
     ("paint.bmp", "image/bmp", saved("BMP"), READY, "BMP, in which there is nothing to clean"),
     ("favicon.ico", "image/x-icon", saved("ICO", sizes=[(16, 16), (32, 32)]), READY, "an icon"),
     (
