@@ -215,7 +215,7 @@ def _refused() -> Refused:
             ("Most refused", "Signings"),
             [Row(known[owner], number, (intcomma(number),), owner_page(owner)) for owner, number in most],
         ),
-        queued=worker.backlog()["waiting"],
+        queued=sum(worker.waiting().values()),
     )
 
 

@@ -121,10 +121,12 @@ class Now(Collector):
 
 
 def queue() -> Iterator[Metric]:
-    tasks = GaugeMetricFamily("uploadkit_queue_tasks", "Tasks that wait for a worker, or that one has taken.", labels=["state"])
+    said = "Tasks that wait for a worker, or that one has taken from whichever queue."
+    tasks = GaugeMetricFamily("uploadkit_queue_tasks", said, labels=["state", "queue"])
     try:
-        for state, number in worker.backlog().items():
-            tasks.add_metric([state], number)
+        for queue, number in worker.waiting().items():
+            tasks.add_metric(["waiting", queue], number)
+        tasks.add_metric(["taken", ""], worker.taken())
     except RedisError:
         return
     yield tasks

@@ -24,8 +24,12 @@ def was_heard() -> bool:
     return redis_client.connection().get(LIVES) is not None
 
 
-def backlog() -> dict[str, int]:
-    """How many tasks wait, and how many a worker has taken and not ended."""
+def waiting() -> dict[str, int]:
+    """How many tasks wait, by their queue."""
     redis = redis_client.queue()
-    waiting, taken = redis.llen(current_app.conf.task_default_queue), redis.hlen("unacked")
-    return {"waiting": cast("int", waiting), "taken": cast("int", taken)}
+    return {queue: cast("int", redis.llen(queue)) for queue in current_app.amqp.queues}
+
+
+def taken() -> int:
+    """How many tasks a worker has taken and not begun with."""
+    return cast("int", redis_client.queue().hlen("unacked"))

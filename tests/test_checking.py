@@ -573,7 +573,7 @@ class Queue:
 
     def __len__(self) -> int:
         with redis.Redis.from_url(self.url) as client:
-            length: int = client.llen("celery")
+            length: int = client.llen("long")
             return length
 
     @contextmanager

@@ -162,12 +162,14 @@ def test_a_refusal_is_counted_by_its_code_and_a_server_that_is_down_by_its_name(
 
 def test_the_queue_the_files_that_wait_and_the_servers_are_looked_up(alice: User, counted: Counted, cast: type[Cast]) -> None:
     cast.sign(alice)
-    current_app.send_task("files.tasks.queue_checks")
+    for task in ("queue_checks", "check", "work"):
+        current_app.send_task(f"files.tasks.{task}")
     health.forget()
 
     now = counted.look()
     assert now['uploadkit_files{status="pending"}'] == 1
-    assert now['uploadkit_queue_tasks{state="waiting"}'] == 1
+    assert now['uploadkit_queue_tasks{queue="celery",state="waiting"}'] == 1
+    assert now['uploadkit_queue_tasks{queue="long",state="waiting"}'] == 2
     assert now['uploadkit_server_up{server="mongodb"}'] == 1
     assert now['uploadkit_server_up{server="worker"}'] == 0
     assert 0 < now['uploadkit_server_seconds{server="mongodb"}'] < 3

@@ -189,15 +189,15 @@ def test_the_release_prepares_an_empty_database_and_can_be_repeated(production: 
     assert manage(production.folder, environment, "migrate", "--check").returncode == 0
 
 
-def test_the_beat_wakes_the_worker_who_cleans_up_and_the_site_does_for_a_check(
+def test_the_beat_wakes_the_housekeeper_who_cleans_up_and_the_site_the_worker_for_a_check(
     production: Production, web: httpx.Client
 ) -> None:
-    worker = production.process("worker")
+    housekeeper, worker = production.process("housekeeper"), production.process("worker")
     beat = production.process("beat", CLEANUP_EVERY="1s")
-    log = production.log("worker")
-    with running(worker, beat):
+    log = production.log("housekeeper")
+    with running(housekeeper, beat):
         through = re.compile(r"files\.tasks\.cleanup_pending\S+ succeeded")
-        wait_until(lambda: beat.ended or worker.ended or through.search(log.read_text()), "a cleanup is through")
+        wait_until(lambda: beat.ended or housekeeper.ended or through.search(log.read_text()), "a cleanup is through")
 
         assert not beat.ended, production.log("beat").read_text()
         assert through.search(log.read_text()), log.read_text()
@@ -205,8 +205,10 @@ def test_the_beat_wakes_the_worker_who_cleans_up_and_the_site_does_for_a_check(
 
         row = f"/files/{upload_a_picture(production, web)}/row"
         headers = {"Cookie": f"sessionid={production.session}", "HX-Request": "true"}
-        # Sooner than the beat would have looked for what is due.
-        wait_until(lambda: "/thumbnail" in web.get(row, headers=headers).text, "a picture is looked at", within=20)
+        with running(worker):
+            # Sooner than the beat would have looked for what is due.
+            wait_until(lambda: "/thumbnail" in web.get(row, headers=headers).text, "a picture is looked at", within=20)
+        assert "files.tasks.check" not in log.read_text()
 
 
 def upload_a_picture(production: Production, web: httpx.Client) -> str:
@@ -224,7 +226,15 @@ def upload_a_picture(production: Production, web: httpx.Client) -> str:
 
 
 def test_every_process_has_a_line_and_every_line_is_tested() -> None:
-    assert set(procfile()) == {"web", "worker", "beat", "release"}
+    assert set(procfile()) == {"web", "worker", "housekeeper", "beat", "release"}
+
+
+def test_every_queue_has_a_process_that_takes_from_it_alone_and_a_worker_without_one_takes_from_all() -> None:
+    named = re.findall(r"--queues (\S+)", " ".join(procfile().values()))
+
+    assert sorted(named) == sorted(celery.amqp.queues)
+    assert celery.amqp.router.route({}, "files.tasks.empty_trash")["queue"].name == "celery"
+    assert {celery.amqp.router.route({}, f"files.tasks.{name}")["queue"].name for name in ("check", "work")} == {"long"}
 
 
 # --- nobody waits for ever ------------------------------------------------------------------------------------------

@@ -246,7 +246,7 @@ def test_every_fault_that_the_checks_name_has_an_id_of_its_own() -> None:
 
 def test_each_process_of_the_procfile_ends_by_itself_and_says_why() -> None:
     environment = production(SECRET_KEY="short", PATH=f"{BIN}:{os.environ['PATH']}", PORT=str(free_port()))
-    lines = [procfile()[name] for name in ("web", "worker", "beat")]
+    lines = [procfile()[name] for name in ("web", "worker", "housekeeper", "beat")]
     with ThreadPoolExecutor() as threads:
         ended = list(threads.map(lambda line: run(["sh", "-c", line], ROOT, environment), lines))
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import dj_database_url
 from csp.constants import NONE, SELF
 from environs import FileAwareEnv, validate
+from kombu import Queue
 from marshmallow import ValidationError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -296,6 +297,10 @@ if CELERY_BROKER_URL.startswith("rediss:"):
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 2}
 CELERY_TASK_IGNORE_RESULT = True
+# What may take minutes must not hold up what the beat wants done within seconds. A worker that is told no queue has both.
+CELERY_TASK_QUEUES = (Queue("celery"), Queue("long"))
+CELERY_TASK_ROUTES = {name: {"queue": "long"} for name in ("files.tasks.check", "files.tasks.work")}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # nor does a worker that is busy keep what another could begin with
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", str(VAR / "celerybeat-schedule"))
 CLEANUP_EVERY = env.timedelta("CLEANUP_EVERY", timedelta(minutes=15), validate=validate.Range(min=timedelta(seconds=1)))

@@ -297,7 +297,7 @@ def a_cluster() -> Iterator[Cluster]:
 def main() -> int:
     options = parsed()
     report, began = Report(options.seed, load=os.getloadavg()[0]), time.monotonic()
-    say("Starting Postgres, three MongoDB nodes, Valkey, SeaweedFS, two web processes behind nginx, two workers, two beats …")
+    say("Starting Postgres, three MongoDB nodes, Valkey, SeaweedFS, two web processes behind nginx, two each of the rest …")
     with a_cluster() as cluster:
         demand = play(cluster, QUICK if options.quick else FULL, report)
         say("Comparing all that was acknowledged …")

@@ -42,7 +42,8 @@ class Cluster(Stack):
         }
         self.mongo = MongoClient(self.environment["MONGODB_URI"], tz_aware=True, connect=False)
         self.webs = [self._line(f"web-{n}", "web", port, PORT=str(port)) for n, port in enumerate(ports, 1)]
-        self.workers = [self._line(f"worker-{n}", f"worker --hostname worker-{n}@%h") for n in (1, 2)]
+        both = [(f"{line}-{n}", line) for line in ("worker", "housekeeper") for n in (1, 2)]
+        self.workers = [self._line(name, f"{line} --hostname {name}@%h") for name, line in both]
         self.beats = [self._line(f"beat-{n}", "beat", BEAT_SCHEDULE_FILE=str(folder / f"beat-{n}")) for n in (1, 2)]
         self.away: list[Process] = []
 
