@@ -28,6 +28,7 @@ PDF = "application/pdf"
 ZIP = "application/zip"
 OLE = "application/x-ole-storage"
 HTML, SVG, XML, SCRIPT = "text/html", "image/svg+xml", "application/xml", "text/x-script"
+WRITTEN = (TEXT, HTML, SVG, XML, SCRIPT, "application/rtf", "application/postscript")  # bytes that are text
 
 # --- what bytes say -----------------------------------------------------------------------------------------------------
 
@@ -548,12 +549,37 @@ def _trap(filename: str) -> str | None:
     return None
 
 
+def misnomer(detected: str, content_type: str, key: str, filename: str) -> str | None:
+    """Why a file whose bytes are `detected` cannot be called that: a sentence. They were held against its `key`'s ending."""
+    extension, families = _extension(filename), _claimed(content_type, filename)
+    if extension == _extension(key) or (families and families == _claimed(content_type, key)):
+        return None
+    if any(_shows(family, detected) for family in families):
+        return None
+    if not families and (detected not in PROGRAMS or _is_plainly_a_program(content_type, extension)):
+        return None
+    return _contradicted(extension, detected)
+
+
+def _shows(family: Family, detected: str) -> bool:
+    shows = family.shows.split()
+    return detected in shows or (TEXT in shows and detected in WRITTEN)
+
+
+def _is_plainly_a_program(content_type: str, extension: str) -> bool:
+    return content_type in UNCLAIMED and PROGRAM.fullmatch(extension) is not None
+
+
 def _disagreement(content_type: str, filename: str) -> str | None:
     extension = _extension(filename)
     owners = _of_type(content_type)
     known = bool(_of_extension(extension)) or extension in STARTED
     if not owners or not known or _both(content_type, extension) or _is_free(owners, extension):
         return None
+    return _contradicted(extension, content_type)
+
+
+def _contradicted(extension: str, content_type: str) -> str:
     sentence = _("A file whose name ends in .%(ending)s is not of type %(type)s. Give it the ending that fits.")
     return sentence % {"ending": extension, "type": content_type}
 
@@ -666,7 +692,7 @@ def _fault(
     guarded = _is_guarded(content_type, families)
     if families and not fitting:
         return _misfit(found, first, guarded=guarded)
-    if not families and found in PROGRAMS and not (content_type in UNCLAIMED and PROGRAM.fullmatch(_extension(filename))):
+    if not families and found in PROGRAMS and not _is_plainly_a_program(content_type, _extension(filename)):
         return Reason.TYPE
     if any(family.source for family in fitting) or not (families or guarded):
         return None

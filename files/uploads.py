@@ -499,7 +499,10 @@ def rename(owner_id: str, key: str, name: str) -> File:
     """
     signed = fetch(owner_id, key, Status.READY)
     policy = policies.policy_for(signed.policy)
-    if sentence := policy.fault_of_name(name) or content.contradiction(signed.content_type, name):
+    sentence = policy.fault_of_name(name) or content.contradiction(signed.content_type, name)
+    if not sentence and signed.detected:  # which files of an earlier version are not known to be
+        sentence = content.misnomer(signed.detected, signed.content_type, key, name)
+    if sentence:
         raise WrongName(sentence)
     kind = kind_of(signed.content_type, name)
     file = _turn_of(owner_id, key, Status.READY, Status.READY, "renamed", kind=kind, **name_fields(name))

@@ -14,7 +14,8 @@ from files import kinds, storage, uploads
 from files.documents import File, Status
 
 from .conftest import Cast
-from .lifecycle import keys_in
+from .corpus.make import PAGE, elf, exe, mp3, pdf
+from .lifecycle import keys_in, put_object
 
 HTMX = {"HX-Request": "true"}
 
@@ -49,6 +50,63 @@ def test_the_row_turns_into_a_form_and_back(as_alice: Client, alice: User, cast:
     assert "<html" not in form and f'hx-post="{url(file.key)}"' in form and f'hx-get="{url(file.key, "row")}"' in form
     assert 'aria-label="New name of a &lt;b&gt;.pdf"' in form and "csrfmiddlewaretoken" in form
     assert row.strip() in as_alice.get("/files/", headers=HTMX).text and keys_in(row) == [file.key]
+
+
+# --- what the bytes are ---------------------------------------------------------------------------------------------
+
+ANY = "application/octet-stream"
+
+
+def sent(owner: User, name: str, content_type: str, body: bytes) -> File:
+    signed = uploads.sign(str(owner.pk), filename=name, content_type=content_type, size=len(body))
+    put_object(signed.key, body, content_type)
+    return uploads.confirm(str(owner.pk), signed.key)
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "body", "new"),
+    [
+        ("x.bin", ANY, exe(), "invoice.pdf"),
+        ("x.bin", ANY, exe(), "invoice.docx"),
+        ("x.bin", ANY, exe(), "notes.txt"),
+        ("x.bin", ANY, elf(), "model.xyz"),
+        ("x.bin", ANY, bytes(range(256)), "photo.jpg"),
+        ("x.bin", ANY, pdf(), "photo.jpg"),
+        ("x.bin", ANY, PAGE, "drawing.svg"),
+    ],
+)
+def test_a_file_gets_no_name_that_its_bytes_would_not_have_been_accepted_under(
+    as_alice: Client, alice: User, name: str, content_type: str, body: bytes, new: str
+) -> None:
+    file = sent(alice, name, content_type, body)
+
+    answer = as_alice.post(url(file.key), {"name": new}, headers=HTMX)
+
+    assert answer.status_code == 400
+    assert "is not of type" in answer.text and name_of(file.key) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type", "body", "new"),
+    [
+        ("x.bin", ANY, pdf(), "invoice.pdf"),
+        ("x.bin", ANY, exe(), "setup.exe"),
+        ("x.bin", ANY, exe(), "setup"),
+        ("x.bin", ANY, elf(), "libc.so.6"),
+        ("x.bin", ANY, b"a report", "notes.txt"),
+        ("x.bin", ANY, bytes(range(256)), "model.xyz"),
+        ("stream.mp3", "audio/mpeg", b"\x55" * 100 + mp3(), "song.mp3"),
+        ("stream.mp3", "audio/mpeg", b"\x55" * 100 + mp3(), "song"),
+        ("notes.txt", "text/plain", PAGE, "page.html"),
+    ],
+)
+def test_a_file_gets_any_name_that_its_bytes_fit(
+    as_alice: Client, alice: User, name: str, content_type: str, body: bytes, new: str
+) -> None:
+    file = sent(alice, name, content_type, body)
+
+    assert as_alice.post(url(file.key), {"name": new}, headers=HTMX).status_code == 200
+    assert name_of(file.key) == new
 
 
 # --- renaming -------------------------------------------------------------------------------------------------------
