@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import itertools
+import re
 import struct
 import threading
 import warnings
@@ -55,6 +56,10 @@ MAX_FRAMES = 1_000
 PAGES = 20  # times max_pixels that the pages of a TIFF may have in all; unlike an animation's frames they are not held together
 BYTES_A_PIXEL = 8  # as many as any pixel has. Some plugins read the whole file before they know its size
 MAX_SCANS = 200  # of a JPEG, over each of which all its pixels are gone through; a progressive one has about ten
+MAX_SEGMENTS = 10_000  # of a JPEG; the longest that one can carry has less than a thousand
+# What ends the coded pixels, in which FF 00 is a byte FF and FF D0 to FF D7 are places to go on at after an error.
+MARKER = re.compile(rb"\xff([^\0\xd0-\xd7\xff])")
+SOI, EOI, SOS, RESERVED = 0xD8, 0xD9, 0xDA, 0xC0  # below that no segment follows the marker
 FINE = 736  # the sum of a JPEG's first quantization table at quality 90; a coarser one has a larger sum
 IN_MEMORY = 1024 * 1024  # bytes of a cleaned picture, before it goes to the disk
 
@@ -169,11 +174,28 @@ def is_whole_tiff(source: IO[bytes], max_pixels: int) -> bool:
 
 
 def scans(source: IO[bytes]) -> int:
-    count, last = 0, b""
+    """How many a JPEG has up to its end, as libjpeg reads it: not those of a thumbnail within, nor of what stands behind it."""
+    count = 0
+    for _ in range(MAX_SEGMENTS):
+        marker = next_marker(source)
+        if marker is None or marker == EOI:
+            return count
+        count += marker == SOS
+        if marker >= RESERVED and marker != SOI:
+            length = int.from_bytes(source.read(2), "big")
+            source.seek(max(0, length - 2), io.SEEK_CUR)
+    raise Rejected(Reason.BROKEN)
+
+
+def next_marker(source: IO[bytes]) -> int | None:
+    last = b""
     while chunk := source.read(CHUNK):
-        count += (last + chunk).count(b"\xff\xda")  # which no pixels are encoded as
+        chunk = last + chunk
+        if found := MARKER.search(chunk):
+            source.seek(found.end() - len(chunk), io.SEEK_CUR)
+            return found[1][0]
         last = chunk[-1:]
-    return count
+    return None
 
 
 def in_all(form: str | None, max_pixels: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable
 from functools import cache
@@ -437,6 +438,33 @@ def test_a_jpeg_whose_pixels_are_gone_through_again_and_again_is_not_decoded() -
 
     assert look(content[:-2] + scan * 100 + content[-2:], "JPEG")
     assert rejected(content[:-2] + scan * 1_000 + content[-2:], "JPEG") is Reason.BROKEN
+
+
+def test_only_the_scans_of_the_picture_itself_are_counted() -> None:
+    many = b"\xff\xda" * 1_000
+    thumbnail = b"Exif\0\0" + made("JPEG") + many
+    content = made("JPEG", progressive=True, restart_marker_blocks=1)
+    own = images.scans(io.BytesIO(content))
+    content = content[:2] + b"\xff\xe1" + struct.pack(">H", len(thumbnail) + 2) + thumbnail + content[2:]
+
+    assert 5 < own < 20
+    assert images.scans(io.BytesIO(content + many)) == own
+    assert look(content + many, "JPEG")
+
+
+@pytest.mark.parametrize("hidden", [b"\xff\x02\xff\xff", b"\xff\0\xff\xd0", b"\xff\xff", b"\xff\xd8"])
+def test_nothing_between_two_scans_hides_the_next_ones(hidden: bytes) -> None:
+    content = made("JPEG", progressive=True)
+    scan = content[content.rindex(b"\xff\xda") : -2]
+
+    assert images.scans(io.BytesIO(content[:-2] + (hidden + scan) * 100 + content[-2:])) > 100
+
+
+def test_a_jpeg_of_nothing_but_segments_takes_no_time() -> None:
+    begun = time.monotonic()
+
+    assert rejected(made("JPEG")[:2] + b"\xff\xe0\0\2" * 1_000_000, "JPEG") is Reason.BROKEN
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("form", MOVING)
