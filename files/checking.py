@@ -25,7 +25,7 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
-from . import documents, images, metrics, names, policies, scanner, storage, uploads
+from . import documents, images, metrics, names, policies, scanner, storage, trail, uploads
 from .documents import File, Status
 from .reasons import Reason, Rejected
 from .refusals import Refusal
@@ -45,14 +45,15 @@ PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "max_retries
 
 def confirm(owner_id: str, key: str) -> File:
     """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
+    began = trail.now()
     try:
         file = uploads.confirm(owner_id, key)
     except Refusal as refusal:
         metrics.count(metrics.CONFIRMS, refusal.code)
         raise
     metrics.count(metrics.CONFIRMS, file.status)
-    # With one that is worked on already, its ticket would be taken away from whoever does.
-    if file.status == Status.CHECKING and file.attempts is None:
+    # Clients ask every few seconds how it stands. A message that was lost is sent again by `queue_due`, not by them.
+    if file.status == Status.CHECKING and file.trail[-1]["at"] >= began:
         queue(file)
     return file
 
