@@ -34,6 +34,8 @@ from .uploads import Check
 logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
+# After that no worker is older than the settings, and a policy that they do not have is not theirs any more.
+WORKERS_LIVE = timedelta(days=1)
 WAITS = (1, 2, 5, 10, 15)  # seconds, for a MongoDB that is between two primaries
 # Of those for which the file may be to blame: it crashes its worker or the scanner, or takes longer than CHECK_LEASE.
 ATTEMPTS = 5
@@ -133,6 +135,8 @@ def _outcome(checked: Checked) -> str:
         return "put_off"
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
+        if isinstance(error, policies.Unknown) and _is_given_up(checked.file):
+            return _rejected(checked, Reason.UNCHECKED)
         logger.warning("the check of %s has to wait: %s", checked.file.key, error)
         _postpone(checked.file)
         return "put_off"
@@ -140,6 +144,11 @@ def _outcome(checked: Checked) -> str:
 
 def _rejected(checked: Checked, reason: Reason) -> str:
     return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
+
+
+def _is_given_up(file: File) -> bool:
+    """Not one that was READY before: nobody wants to lose it by a line of the settings that is missing."""
+    return file.unchanged_for > WORKERS_LIVE and not file.ready_at
 
 
 def _backoff(attempts: int) -> timedelta:

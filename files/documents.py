@@ -474,8 +474,12 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     @property
     def stage(self) -> str:
         """Of its checks: the step that it is at, or that one of some which takes long; perhaps what it needs is down."""
-        since = now() - self.trail[-1]["at"] if self.trail else timedelta()
-        return f"slow-{self.step}" if since > SLOW else str(self.step)
+        return f"slow-{self.step}" if self.unchanged_for > SLOW else str(self.step)
+
+    @property
+    def unchanged_for(self) -> timedelta:
+        """How long ago its status was written last, or a check was asked for."""
+        return now() - self.trail[-1]["at"] if self.trail else timedelta()
 
     @property
     def object_key(self) -> str:

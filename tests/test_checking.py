@@ -356,6 +356,22 @@ def test_a_worker_that_does_not_know_the_policy_of_a_file_lets_it_pass_by_no_oth
     assert check(file).cleaned
 
 
+def test_a_file_whose_policy_the_settings_have_not_had_for_a_day_is_given_up_unless_it_was_ready_before(
+    alice: User, settings: Any
+) -> None:
+    file, ready = send_photo(alice), check(send_photo(alice))
+    uploads.check_again([ready.key], who="ops:1")
+    settings.UPLOAD_POLICIES = {"default": {}}
+
+    for one in (file, ready):
+        backdate_events(again(one), checking.WORKERS_LIVE - timedelta(minutes=1))
+        assert check(again(one)).status == Status.CHECKING
+        backdate_events(again(one), timedelta(minutes=2))
+
+    assert outcome(check(again(file))) == (Status.REJECTED, Reason.UNCHECKED)
+    assert check(again(ready)).status == Status.CHECKING
+
+
 @pytest.mark.usefixtures("careless")
 def test_the_checks_come_in_their_order(alice: User, scanned: Clamd, monkeypatch: pytest.MonkeyPatch) -> None:
     chart = saved("BMP", picture().resize((120, 80)))
