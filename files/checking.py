@@ -25,7 +25,7 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
-from . import documents, images, metrics, names, policies, scanner, storage, uploads
+from . import documents, images, metrics, names, policies, scanner, storage, trail, uploads
 from .documents import File, Status
 from .reasons import Reason, Rejected
 from .refusals import Refusal
@@ -34,6 +34,8 @@ from .uploads import Check
 logger = logging.getLogger(__name__)
 
 AGAIN = timedelta(minutes=1)  # after something was down
+# After that no worker is older than the settings, and a policy that they do not have is not theirs any more.
+WORKERS_LIVE = timedelta(days=1)
 WAITS = (1, 2, 5, 10, 15)  # seconds, for a MongoDB that is between two primaries
 # Of those for which the file may be to blame: it crashes its worker or the scanner, or takes longer than CHECK_LEASE.
 ATTEMPTS = 5
@@ -45,14 +47,15 @@ PATIENCE = {"socket_timeout": 0.25, "socket_connect_timeout": 0.25, "max_retries
 
 def confirm(owner_id: str, key: str) -> File:
     """`uploads.confirm`, and the checks of a file that has some to pass are under way."""
+    began = trail.now()
     try:
         file = uploads.confirm(owner_id, key)
     except Refusal as refusal:
         metrics.count(metrics.CONFIRMS, refusal.code)
         raise
     metrics.count(metrics.CONFIRMS, file.status)
-    # With one that is worked on already, its ticket would be taken away from whoever does.
-    if file.status == Status.CHECKING and file.attempts is None:
+    # Clients ask every few seconds how it stands. A message that was lost is sent again by `queue_due`, not by them.
+    if file.status == Status.CHECKING and file.trail[-1]["at"] >= began:
         queue(file)
     return file
 
@@ -132,6 +135,8 @@ def _outcome(checked: Checked) -> str:
         return "put_off"
     except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
         # What is down, a disk that is full, or a worker that is older than the policy.
+        if isinstance(error, policies.Unknown) and _is_given_up(checked.file):
+            return _rejected(checked, Reason.UNCHECKED)
         logger.warning("the check of %s has to wait: %s", checked.file.key, error)
         _postpone(checked.file)
         return "put_off"
@@ -139,6 +144,11 @@ def _outcome(checked: Checked) -> str:
 
 def _rejected(checked: Checked, reason: Reason) -> str:
     return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
+
+
+def _is_given_up(file: File) -> bool:
+    """Not one that was READY before: nobody wants to lose it by a line of the settings that is missing."""
+    return file.unchanged_for > WORKERS_LIVE and not file.ready_at
 
 
 def _backoff(attempts: int) -> timedelta:

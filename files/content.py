@@ -174,6 +174,13 @@ FAMILIES = (
         "image/vnd.adobe.photoshop",
         guarded=True,
     ),
+    Family(
+        "OpenRaster",
+        "ora",
+        "image/openraster image/x-openraster",
+        ZIP,
+        also="application/zip application/x-zip-compressed",
+    ),
     Family("SVG", "svg", "image/svg+xml image/svg", f"{SVG} {XML}", also="text/xml application/xml text/plain", source=True),
     Family(
         "Packed SVG",

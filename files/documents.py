@@ -191,9 +191,11 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     and `sha256` (hexadecimal), what the upload URL was signed for. `kind`, `sort_name` and `words` follow from these and are
     what lists filter, sort and search by. Times are UTC.
 
-    `checks` are those that the file has to pass after its arrival; `step` is the one it is at, and from `check_at` on nobody is
-    working on it. `attempts` counts those that began and did not say how they ended; None: none has begun. `made` has the keys
-    of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers` has those that are no longer needed.
+    `checks` are those that the file has to pass after its arrival; `step` is the one it is at. `check_at` is three things in
+    one time: when a check is due again, until when the worker that has the file may go on, and the ticket which that worker
+    shows, a new one for each step. `attempts` counts those that began and for whose end the file may be to blame; None: none
+    has begun. `made` has the keys of objects that we wrote, of which `cleaned` takes the place of the upload; `leftovers` has
+    those that are no longer needed.
     `charged` is what its owner's account was charged for it, in bytes, and `refund` the ticket by which that is given back, see
     `files.quotas`. `trail` is what happened to it, see `files.trail`.
     """
@@ -482,8 +484,12 @@ class File(Document):  # type: ignore[misc]  # mongoengine has no types
     @property
     def stage(self) -> str:
         """Of its checks: the step that it is at, or that one of some which takes long; perhaps what it needs is down."""
-        since = now() - self.trail[-1]["at"] if self.trail else timedelta()
-        return f"slow-{self.step}" if since > SLOW else str(self.step)
+        return f"slow-{self.step}" if self.unchanged_for > SLOW else str(self.step)
+
+    @property
+    def unchanged_for(self) -> timedelta:
+        """How long ago its status was written last, or a check was asked for."""
+        return now() - self.trail[-1]["at"] if self.trail else timedelta()
 
     @property
     def object_key(self) -> str:

@@ -129,6 +129,12 @@ def downloaded(file: File) -> bytes:
     return httpx.get(uploads.download_url(file)).raise_for_status().content
 
 
+def backdate_events(file: File, age: timedelta = timedelta(seconds=1)) -> None:
+    """Let what happened to it have happened that much earlier."""
+    before = [{**event, "at": event["at"] - age} for event in file.trail]
+    File.objects(key=file.key).update(trail=before)
+
+
 def let_the_lease_end(file: File) -> None:
     File.objects(key=file.key).update(check_at=uploads.now())
 
@@ -348,6 +354,22 @@ def test_a_worker_that_does_not_know_the_policy_of_a_file_lets_it_pass_by_no_oth
 
     assert file.status == Status.CHECKING
     assert check(file).cleaned
+
+
+def test_a_file_whose_policy_the_settings_have_not_had_for_a_day_is_given_up_unless_it_was_ready_before(
+    alice: User, settings: Any
+) -> None:
+    file, ready = send_photo(alice), check(send_photo(alice))
+    uploads.check_again([ready.key], who="ops:1")
+    settings.UPLOAD_POLICIES = {"default": {}}
+
+    for one in (file, ready):
+        backdate_events(again(one), checking.WORKERS_LIVE - timedelta(minutes=1))
+        assert check(again(one)).status == Status.CHECKING
+        backdate_events(again(one), timedelta(minutes=2))
+
+    assert outcome(check(again(file))) == (Status.REJECTED, Reason.UNCHECKED)
+    assert check(again(ready)).status == Status.CHECKING
 
 
 @pytest.mark.usefixtures("careless")
@@ -671,17 +693,22 @@ def test_what_is_due_is_not_queued_one_by_one_into_a_queue_that_is_down(alice: U
     assert len(queue) <= 1
 
 
-def test_confirming_again_takes_the_file_away_from_no_worker(
+def test_confirming_again_sends_no_other_message_and_takes_the_file_away_from_no_worker(
     as_alice: Client, alice: User, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = send(alice)
+    signed = uploads.sign(str(alice.pk), filename="chart.png", content_type="image/png", size=len(CHART))
+    put_object(signed.key, CHART, "image/png")
 
     def confirm_again() -> None:
-        answer = post_json(as_alice, "/api/uploads/confirm", {"key": file.key})
+        answer = post_json(as_alice, "/api/uploads/confirm", {"key": signed.key})
         assert answer.status_code == 202
 
     confirm_again()
-    assert len(queue) == 1, "nobody works on it, and the first message may have been lost"
+    file = File.objects.get(key=signed.key)
+    backdate_events(file)
+    for _ in range(3):
+        confirm_again()
+    assert len(queue) == 1
     with meanwhile(monkeypatch, "reading", confirm_again):
         assert check(file).status == Status.READY
     assert len(queue) == 1

@@ -566,6 +566,7 @@ _HONEST: list[tuple[str, str, bytes, Expect, str]] = [
         READY,
         "Photoshop",
     ),
+    ("paint.ora", "image/openraster", opendocument("image/openraster"), READY, "OpenRaster, a zip of layers"),
     ("drawing.svg", "image/svg+xml", b'<?xml version="1.0"?>\n' + SVG, READY, "SVG"),
     ("alive.svg", "image/svg+xml", SVG_AT_WORK, READY, "odd: SVG with a script, which is what SVG is"),
     # Documents
