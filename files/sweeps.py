@@ -1,4 +1,4 @@
-"""What goes: uploads given up, the trash, what has expired its policy; in an order that can be cut anywhere and run again.
+"""What goes: uploads given up, the trash, what has outlived its policy; in an order that can be cut anywhere and run again.
 
 MongoDB and the bucket share no transaction, so the order is what keeps them in agreement:
 
@@ -51,7 +51,7 @@ def sweep(
     each: Callable[[list[str]], None] = lambda keys: None,
 ) -> Sweep:
     """Give up PENDING uploads older than `older_than`, or than their policies let them be; delete what is TRASHED for longer
-    than `TRASH_LIVES`, what has expired its policy and the records of what was REJECTED; finish what is DELETING, and what is
+    than `TRASH_LIVES`, what has outlived its policy and the records of what was REJECTED; finish what is DELETING, and what is
     to go of files that stay. `batch` keys at a time (at most 1,000).
 
     Safe to run twice at once and to cut anywhere: the claim decides between this and a confirm, and whatever is claimed
@@ -140,7 +140,7 @@ def _claim(keys: list[str], moment: datetime) -> int:
     files = File.objects.keyed(keys)
     # With its time: since it was looked for, a file may have been restored and trashed again.
     claim(files.trashed_before(moment - TRASH_LIVES), Status.TRASHED, "emptied")
-    claim(files.expired(moment), Status.READY, "expired")
+    claim(files.expired(moment), Status.READY, "outlived")
     # As is the record of a rejection: what was PENDING when it was looked for may have been confirmed, and rejected.
     claim(files.rejected_before(moment - settings.REJECTED_LIVES), Status.REJECTED, "forgotten")
     return claim(files, Status.PENDING, "expired")
