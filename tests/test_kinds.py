@@ -81,10 +81,11 @@ def test_every_kind_has_a_label() -> None:
 def test_a_signing_and_a_renaming_write_it_down(alice: User, cast: type[Cast]) -> None:
     assert File.objects.get(key=cast.sign(alice, filename="a.zip", content_type=UNKNOWN).key).kind == "archive"
     # Of a key that ends in .zip SeaweedFS says application/zip, whatever was sent.
-    signed = cast.sign(alice, filename="a.bin", content_type=UNKNOWN)
-    cast.put(signed)
+    archive = b"7z\xbc\xaf\x27\x1c\0\4"
+    signed = cast.sign(alice, filename="a.bin", content_type=UNKNOWN, size=len(archive))
+    cast.put(signed, archive)
     uploads.confirm(str(alice.pk), signed.key)
 
     assert [uploads.rename(str(alice.pk), signed.key, name).kind for name in ("b.7z", "b.bin")] == ["archive", "other"]
-    assert uploads.rename(str(alice.pk), signed.key, "b.tar.gz").kind == "archive"
+    assert uploads.rename(str(alice.pk), signed.key, "c.7z").kind == "archive"
     assert File.objects.get(key=signed.key).kind == "archive"
