@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -100,6 +101,12 @@ class Stack:
     def client(self, session: str, site: str | None = None) -> httpx.Client:
         cookies = {"sessionid": session, "csrftoken": CSRF}
         return httpx.Client(base_url=site or self.site, cookies=cookies, headers={"X-CSRFToken": CSRF}, timeout=10)
+
+    def owner_id(self, person: int) -> str:
+        """The id of one of the PEOPLE, by their place there."""
+        with contextlib.closing(sqlite3.connect(self.folder.parent / "users.sqlite3")) as users:
+            (found,) = users.execute("SELECT id FROM auth_user WHERE username = ?", [PEOPLE[person]]).fetchone()
+        return str(found)
 
     def restart(self, process: Process) -> None:
         process.start()

@@ -49,7 +49,7 @@ def test_one_comes_in_for_each_that_leaves_and_nobody_earlier_or_later(stack: St
     bob.past = [Asked(moment - WINDOW, moment - WINDOW, "200") for moment in moments]
     with Redis.from_url(stack.redis_url) as redis:
         microseconds = {f"signing {number}": round(one.sent * 1_000_000) for number, one in enumerate(bob.past)}
-        redis.zadd("uploadkit:signings:2", microseconds)  # bob is the second of the stack's people
+        redis.zadd(f"uploadkit:signings:{stack.owner_id(1)}", microseconds)
 
     bob.run()
 
