@@ -25,7 +25,7 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 from kombu.pools import producers
 
-from . import documents, images, metrics, names, policies, scanner, storage, trail, uploads
+from . import documents, images, metrics, names, policies, scanner, storage, trail, uploads, worker
 from .documents import File, Status
 from .reasons import Reason, Rejected
 from .refusals import Refusal
@@ -84,6 +84,8 @@ def send(task: str, *, countdown: int | None = None, **message: str | None) -> b
 
 def queue_due() -> int:
     """Queue the files that wait for a check which nobody makes, until the queue takes no more. Return how many it took."""
+    if worker.is_behind():  # every message would be sent again each minute, and fill the Redis that signings need
+        return 0
     return len(list(itertools.takewhile(queue, uploads.due_checks())))
 
 

@@ -39,7 +39,7 @@ from mongoengine import BinaryField, DateTimeField, Document, IntField, ListFiel
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.errors import ExecutionTimeout, NetworkTimeout
 
-from . import checking, storage, sweeps, trail, uploads
+from . import checking, storage, sweeps, trail, uploads, worker
 from .documents import File, Past, Status, update_operators
 from .models import StoredFile
 from .trail import KEPT, OPS, now
@@ -302,6 +302,8 @@ def queue(job: Job, countdown: int | None = None) -> bool:
 
 def queue_due() -> int:
     """Queue the jobs that nobody works on, until the queue takes no more. Return how many it took."""
+    if worker.is_behind():
+        return 0
     moment = now()
     waiting = {"due_at": {"$lte": moment}}
     found = Job._get_collection().find({"state": {"$in": LIVING}, **waiting}, {"_id": 1}).sort("due_at", ASCENDING)

@@ -347,6 +347,8 @@ def recount(owner_id: str, *, fix: bool = False) -> Count:
     Raises Busy where there was no such moment.
     """
     accounts = Account._get_collection()
+    if fix:  # before the look at it: what is given back to no account would change no version
+        _ensure_account(owner_id)
     for _try in range(RECOUNTS):
         before = accounts.find_one({"_id": owner_id}) or {"_id": owner_id}
         if fix:
@@ -360,7 +362,6 @@ def recount(owner_id: str, *, fix: bool = False) -> Count:
             if now_there.get("version") == before.get("version"):
                 return Count(said, found)
         else:
-            _ensure_account(owner_id)
             sums = {"$set": found._asdict(), "$inc": {"version": 1}}
             if accounts.update_one(same, sums).matched_count:
                 return Count(said, found)

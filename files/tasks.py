@@ -11,8 +11,11 @@ from .alone import run_alone
 
 logger = logging.getLogger(__name__)
 
+# Seconds, after which a task that hangs is ended, whose lock would be renewed for ever. Each can be cut anywhere.
+HUNG = 60 * 60
 
-@shared_task
+
+@shared_task(time_limit=HUNG)
 def cleanup_pending() -> None:
     run_alone("cleanup_pending", _clean_up)
 
@@ -22,7 +25,7 @@ def _clean_up() -> None:
     logger.info("cleanup: %d expired, %d removed, %d refused", swept.expired, swept.removed, swept.refused)
 
 
-@shared_task
+@shared_task(time_limit=HUNG)
 def empty_trash() -> None:
     worker.lives()
     run_alone("empty_trash", partial(runs.recorded, runs.By.TRASH, sweeps.empty_trash))
@@ -36,7 +39,7 @@ def check(key: str, ticket: str, request_id: str | None = None) -> None:
         checking.check(key, datetime.fromisoformat(ticket))
 
 
-@shared_task
+@shared_task(time_limit=HUNG)
 def settle_quotas() -> None:
     run_alone("settle_quotas", quotas.settle)
 
@@ -56,7 +59,7 @@ def queue_jobs() -> None:
     jobs.queue_due()
 
 
-@shared_task
+@shared_task(time_limit=HUNG)
 def count_days() -> None:
     run_alone("count_days", rollups.catch_up)
 

@@ -1,4 +1,4 @@
-"""What is known of the worker, by what it leaves in Redis. All raise redis.exceptions.RedisError."""
+"""What is known of the worker, by what it leaves in Redis. Raises redis.exceptions.RedisError unless told otherwise."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import cast
 
 from celery import current_app
 from django.conf import settings
+from redis.exceptions import RedisError
 
 from . import redis_client
 
 LIVES = "uploadkit:worker-lives"
+LONG = "long"  # the queue of checks and jobs
+BEHIND = 100  # tasks
 # The trash is emptied every ten seconds, by a worker that the beat has woken.
 SILENT = 6 * settings.TRASH_LIVES
 
@@ -22,6 +25,14 @@ def lives() -> None:
 def was_heard() -> bool:
     """Whether one said so within `SILENT`."""
     return redis_client.connection().get(LIVES) is not None
+
+
+def is_behind() -> bool:
+    """Whether so many checks wait that no more have to be queued: what waits is not lost. With Redis down it is not known."""
+    try:
+        return cast("int", redis_client.queue().llen(LONG)) >= BEHIND
+    except RedisError:
+        return False
 
 
 def waiting() -> dict[str, int]:

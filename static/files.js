@@ -10,7 +10,8 @@ const ROWS_FAILED = 20;
 const RETRIES = 5; // by itself, of one upload
 const BACKOFF_MOST = 30_000; // milliseconds
 const STALLED_AFTER = 60_000; // milliseconds without a byte
-const TAKEN_WITHIN = 10 * 60_000; // milliseconds, from the last byte to the answer: a proxy may take all at once and send it on slowly
+// From the last byte to the answer: a proxy, or a buffer of the system, may take all at once and send it on by 50 bytes a millisecond.
+const takenWithin = (bytes) => Math.min(10 * 60_000, 2 * STALLED_AFTER + bytes / 50);
 const ANSWERED_WITHIN = 30_000; // milliseconds, by the site; htmx-config in templates/files/_uploader_head.html says the same
 const WAIT_MOST = 15 * 60_000; // milliseconds, that the queue waits for the site to take more; whoever is told more fails
 const READ_AT_ONCE = 8 * 1024 ** 2; // bytes of a file, to have its SHA-256 from the browser itself
@@ -260,7 +261,7 @@ class Upload {
       const passes = (sentence) => end(new Problem(sentence, { passes: true }));
       const alive = (loaded) => {
         clearTimeout(this.stalled);
-        this.stalled = setTimeout(stall, loaded < this.file.size ? STALLED_AFTER : TAKEN_WITHIN);
+        this.stalled = setTimeout(stall, loaded < this.file.size ? STALLED_AFTER : takenWithin(loaded));
       };
       const stall = async () => {
         xhr.onabort = null;

@@ -27,7 +27,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from PIL import Image
 
-from files import checking, content, documents, names, scanner, storage, sweeps, tasks, trail, uploads
+from files import checking, content, documents, names, redis_client, scanner, storage, sweeps, tasks, trail, uploads, worker
 from files.documents import File, SpentKey, Status
 from files.reasons import SENTENCES, Reason
 from uploadkit import localstack
@@ -660,6 +660,17 @@ def test_a_confirm_waits_for_no_queue_that_is_down_or_frozen(as_alice: Client, a
     before = len(queue)
     assert checking.queue_due() == 7
     assert len(queue) == before + 7, "what the queue did not take is found when it is back"
+
+
+def test_behind_a_hundred_checks_that_wait_no_more_are_queued(alice: User) -> None:
+    """Without a worker each file would be queued again every minute, and fill the Redis that signings need."""
+    send(alice)
+    File.objects.update(check_at=uploads.now())
+    redis_client.queue().rpush(worker.LONG, *["a task"] * worker.BEHIND)
+
+    assert checking.queue_due() == 0
+    redis_client.queue().lpop(worker.LONG)
+    assert checking.queue_due() == 1
 
 
 def test_more_confirms_at_once_than_there_are_connections_wait_for_no_frozen_queue_either(alice: User, queue: Queue) -> None:
