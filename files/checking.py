@@ -135,17 +135,20 @@ def _outcome(checked: Checked) -> str:
             return _rejected(checked, Reason.UNCHECKED)
         _postpone(checked.file, _backoff(attempts), counted=True)
         return "put_off"
-    except (scanner.Unavailable, policies.Unknown, OSError, *storage.Error, *documents.Error) as error:
-        # What is down, a disk that is full, or a worker that is older than the policy.
-        if isinstance(error, policies.Unknown) and _is_given_up(checked.file):
-            return _rejected(checked, Reason.UNCHECKED)
-        logger.warning("the check of %s has to wait: %s", checked.file.key, error)
-        _postpone(checked.file)
-        return "put_off"
+    except policies.Unknown as error:  # this worker is older than the policy, or the settings have it no more
+        return _rejected(checked, Reason.UNCHECKED) if _is_given_up(checked.file) else _put_off(checked, error)
+    except (scanner.Unavailable, OSError, *storage.Error, *documents.Error) as error:  # what is down, or a disk that is full
+        return _put_off(checked, error)
 
 
 def _rejected(checked: Checked, reason: Reason) -> str:
     return "rejected" if uploads.reject(checked.file, reason) else "taken_away"
+
+
+def _put_off(checked: Checked, error: Exception) -> str:
+    logger.warning("the check of %s has to wait: %s", checked.file.key, error)
+    _postpone(checked.file)
+    return "put_off"
 
 
 def _is_given_up(file: File) -> bool:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from . import redis_client
 
 LIVES = "uploadkit:worker-lives"
-LONG = "long"  # the queue of checks and jobs
+LONG = settings.CELERY_TASK_ROUTES["files.tasks.check"]["queue"]  # of checks and jobs
 BEHIND = 100  # tasks
 # The trash is emptied every ten seconds, by a worker that the beat has woken.
 SILENT = 6 * settings.TRASH_LIVES
